@@ -1,0 +1,1 @@
+//! BLS votes and certificates, Ed25519 identities, key files

@@ -1,0 +1,1 @@
+//! Ports, sessions, reactors, frames, counters

@@ -1,0 +1,1 @@
+//! Reed-Solomon over slices and the BLAKE3 slice tree

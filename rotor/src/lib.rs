@@ -1,0 +1,1 @@
+//! Relay seats, shredding plan, admission, reassembly, repair

@@ -1,0 +1,1 @@
+//! Vote log and block store

@@ -1,0 +1,1 @@
+//! One validator as a pure machine
