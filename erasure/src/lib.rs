@@ -1,1 +1,18 @@
-//! Reed-Solomon over slices and the BLAKE3 slice tree
+//! Reed-Solomon over slices, and the BLAKE3 slice tree that authenticates every chunk (Rotor, sections 1.1 and 1.4).
+//!
+//! ```text
+//! payload ─ cut ─> data chunks ─ encode ─> data ‖ parity = code word ─ BLAKE3 ─> root, and a proof for each chunk
+//! any `data` chunks of one root ─ decode ─> data ─ encode ─> code word ─ BLAKE3 ─> same root? padding zero? ─> payload
+//! ```
+//! One chunk is 1,024 B, exactly a BLAKE3 chunk, so the slice tree *is* the BLAKE3 tree of the code word: the root is its BLAKE3 digest
+//! and the chunk counter binds a chunk to its index. The verdict on a root depends on the root alone: whoever collects enough chunks
+//! of it, and whichever they are, either gets the one payload or learns that nobody ever will.
+
+#![forbid(unsafe_code)]
+
+mod coder;
+mod locator;
+mod tree;
+
+pub use coder::{CodeWord, Coder, DecodeError};
+pub use tree::root_from_path;
