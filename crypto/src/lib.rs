@@ -1,1 +1,23 @@
-//! BLS votes and certificates, Ed25519 identities, key files
+//! Keys, signatures and certificates: BLS votes with one batch check per quorum, Ed25519 slices and transactions, key files.
+//!
+//! Whatever a peer sends is data until a type of this crate says otherwise: [`Certificate`] and [`VerifiedTransaction`] have no
+//! constructor that skips the check.
+
+#![forbid(unsafe_code)]
+
+mod bisect;
+pub mod bls;
+pub mod book;
+pub mod certificate;
+pub mod identity;
+pub mod keyring;
+pub mod roster;
+pub mod transaction;
+
+pub use bls::VoteSecret;
+pub use book::{Added, Settled, ViewBook};
+pub use certificate::{Certificate, CertificateReject};
+pub use identity::{IdentitySecret, SessionSecret};
+pub use keyring::{KeyFileError, Keyring};
+pub use roster::{Roster, RosterError};
+pub use transaction::{VerifiedTransaction, sign_transaction, verify_batch, verify_transactions};
