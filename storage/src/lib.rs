@@ -1,1 +1,16 @@
-//! Vote log and block store
+//! What one validator must not forget: the vote log, durable before a signature leaves, and the block store, durable before finality is
+//! acknowledged. Both sit behind a small trait with a version in memory that fails on demand.
+
+#![deny(unsafe_code)]
+
+mod io;
+pub mod log;
+pub mod store;
+
+pub use log::memory::{MemoryVoteLog, Torn};
+pub use log::uring::{LogConfig, LogStats, UringVoteLog, WriteMode};
+pub use log::{LogError, LogIdentity, LogSequence, Recovered, VoteLog, read_log};
+pub use store::block::{StoredBlock, decode_block, encode_block};
+pub use store::memory::{MemoryStore, MemoryTables};
+pub use store::rocks::{RocksStore, RocksTables};
+pub use store::{BlockStore, EVIDENCE_PER_ACCUSED_MAX, FinalizedBlock, StoreError, Tip};

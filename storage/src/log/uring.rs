@@ -1,0 +1,406 @@
+//! The vote log on files: one durable 4 KiB write per pass through an io_uring of its own, on the caller's thread.
+//!
+//! A write goes out either as direct I/O with RWF_DSYNC (one operation; the device's forced unit access where it has it) or as a buffered
+//! write with a linked fdatasync, see [`WriteMode`] and the figures in the README. Both go into space that holds zeros already, so no write
+//! changes metadata. The fd of the ring polls readable while a completion waits, so a sleeping reactor wakes without an eventfd that
+//! somebody would have to drain.
+//!
+//! Invariants: one write in flight; the block it writes held zeros; the last block of a segment is written only while the next segment
+//! exists under its name; after the first error nothing is reported durable.
+
+use super::chore::{Chore, PREPARATION, Stage, segment_name};
+use super::format::{BLOCK_BYTES, Header, Link, RECORDS_PER_BLOCK, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, write_block};
+use super::recovery::{self, Segment};
+use super::{LogError, LogIdentity, LogSequence, Recovered, VoteLog};
+use crate::io::{Done, Finished, Lane, Operation, Page, Ring};
+use samara_types::{Record, View};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Most records that wait for one write. A machine writes a few per view, so this is a disk that has stalled for thousands of views.
+const PENDING_MAX: usize = 65_536;
+
+/// How a block becomes durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// O_DIRECT and RWF_DSYNC.
+    Direct,
+    /// Through the page cache, with a linked fdatasync.
+    Buffered,
+}
+
+/// Sizes of the log. A host value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Bytes of a segment, a multiple of 4,096. Disk used is at least two of them, and three to four between prunes.
+    pub segment_bytes: u64,
+    /// Falls back to buffered where the file system has no direct I/O.
+    pub mode: WriteMode,
+}
+
+impl Default for LogConfig {
+    /// 8 MiB is 2,047 durable writes.
+    fn default() -> Self {
+        LogConfig { segment_bytes: 8 << 20, mode: WriteMode::Direct }
+    }
+}
+
+impl LogConfig {
+    /// Two writes per segment.
+    pub fn tiny() -> Self {
+        LogConfig { segment_bytes: SEGMENT_BYTES_MIN, ..LogConfig::default() }
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        let allowed = (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes);
+        if allowed && self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64) {
+            Ok(())
+        } else {
+            Err(LogError::BadSegmentSize(self.segment_bytes))
+        }
+    }
+}
+
+/// Counters of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStats {
+    /// Durable writes that completed.
+    pub writes: u64,
+    /// Records they made durable.
+    pub records: u64,
+    /// Segments prepared since the log was opened.
+    pub segments_prepared: u64,
+    /// Segments deleted by prune.
+    pub segments_deleted: u64,
+    /// Times a write waited for its segment to be prepared.
+    pub rotation_waits: u64,
+}
+
+/// See the module.
+pub struct UringVoteLog {
+    ring: Ring,
+    dir: PathBuf,
+    directory: Arc<File>,
+    identity: LogIdentity,
+    config: LogConfig,
+    /// Oldest first; the one being written and the next one, once it is ready, are the last.
+    segments: VecDeque<Segment>,
+    current: Current,
+    next: Option<Arc<File>>,
+    chore: Option<Chore>,
+    pending: VecDeque<Record>,
+    appended: u64,
+    link: Link,
+    in_flight: Option<Link>,
+    page: Option<Box<Page>>,
+    prune_below: View,
+    poison: Option<String>,
+    stats: LogStats,
+    /// Released when the log is dropped, after the ring: fields drop in order.
+    _lock: File,
+}
+
+/// Where the next block goes.
+struct Current {
+    file: Arc<File>,
+    /// Position in `segments`, counted from the back: 0 if there is no next segment yet, else 1.
+    offset: u64,
+}
+
+impl UringVoteLog {
+    /// Opens or creates the log of an identity, with default sizes.
+    pub fn open(dir: &Path, identity: LogIdentity) -> Result<(UringVoteLog, Recovered), LogError> {
+        UringVoteLog::open_with(dir, identity, &LogConfig::default())
+    }
+
+    /// Opens or creates the log of an identity. Blocks: reads all segments, repairs the tail, prepares the segments to write to.
+    pub fn open_with(dir: &Path, identity: LogIdentity, config: &LogConfig) -> Result<(UringVoteLog, Recovered), LogError> {
+        config.check()?;
+        let failed = |action| move |source| LogError::Io { action, path: dir.into(), source };
+        fs::create_dir_all(dir).map_err(failed("create"))?;
+        let lock = lock(dir)?;
+        let directory = Arc::new(File::open(dir).map_err(failed("open"))?);
+        let config = LogConfig { mode: usable_mode(dir, config.mode), ..*config };
+        remove_leftover(dir)?;
+
+        let parsed = recovery::list(dir)?.into_iter().map(|index| recovery::parse(dir, index, Some(&identity)));
+        let mut scan = recovery::join(dir, parsed.collect::<Result<_, _>>()?, true)?;
+        if let Some(torn) = &scan.torn {
+            scan.link = recovery::repair(torn, scan.link)?;
+        }
+        let fresh = scan.segments.is_empty();
+        let recovered = Recovered { records: std::mem::take(&mut scan.records), torn_tail: scan.torn.is_some(), fresh };
+
+        let mut ring = Ring::new().map_err(LogError::Unsupported)?;
+        let mut segments: VecDeque<Segment> = scan.segments.into();
+        let (mut at, mut block) = scan.end;
+        if fresh {
+            segments.push_back(prepare_now(
+                &mut ring,
+                dir,
+                &directory,
+                Header { identity, index: 0, segment_bytes: config.segment_bytes },
+                &config,
+            )?);
+        } else if block * BLOCK_BYTES as u64 == segments[at].bytes {
+            (at, block) = (at + 1, 1);
+        }
+        if at + 1 == segments.len() {
+            let header = Header { identity, index: segments[at].index + 1, segment_bytes: config.segment_bytes };
+            segments.push_back(prepare_now(&mut ring, dir, &directory, header, &config)?);
+        }
+        let current = Current { file: open_segment(dir, segments[at].index, &config)?, offset: block * BLOCK_BYTES as u64 };
+        let next = Some(open_segment(dir, segments[at + 1].index, &config)?);
+        let log = UringVoteLog {
+            ring,
+            dir: dir.into(),
+            directory,
+            identity,
+            config,
+            segments,
+            current,
+            next,
+            chore: None,
+            pending: VecDeque::new(),
+            appended: scan.link.sequence - 1,
+            link: scan.link,
+            in_flight: None,
+            page: Some(Box::new(Page([0; BLOCK_BYTES]))),
+            prune_below: View::GENESIS,
+            poison: None,
+            stats: LogStats::default(),
+            _lock: lock,
+        };
+        Ok((log, recovered))
+    }
+
+    /// Counters since the log was opened.
+    pub fn stats(&self) -> LogStats {
+        self.stats
+    }
+
+    /// How it writes, after any fallback.
+    pub fn mode(&self) -> WriteMode {
+        self.config.mode
+    }
+
+    /// Sleeps until a completion is there. For tools and tests; a reactor polls [`VoteLog::wake_fd`]. Returns at once when nothing is in flight.
+    pub fn wait(&mut self) -> Result<(), LogError> {
+        self.check()?;
+        if self.ring.is_free(Lane::Vote) && self.ring.is_free(Lane::Chore) {
+            return Ok(());
+        }
+        self.ring.wait().map_err(|source| self.poisoned("wait for", self.dir.clone(), source))
+    }
+
+    fn check(&self) -> Result<(), LogError> {
+        self.poison.clone().map_or(Ok(()), |cause| Err(LogError::Poisoned(cause)))
+    }
+
+    fn poisoned(&mut self, action: &'static str, path: PathBuf, source: io::Error) -> LogError {
+        let error = LogError::Io { action, path, source };
+        self.poison.get_or_insert(error.to_string());
+        error
+    }
+
+    /// Position in `segments` of the one being written.
+    fn current_at(&self) -> usize {
+        self.segments.len() - 1 - usize::from(self.next.is_some())
+    }
+
+    fn current_path(&self) -> PathBuf {
+        self.dir.join(segment_name(self.segments[self.current_at()].index))
+    }
+
+    /// Starts the next durable write if records wait, none is in flight, and there is room.
+    fn write_next(&mut self) -> Result<(), LogError> {
+        if self.pending.is_empty() || !self.ring.is_free(Lane::Vote) || !self.has_room() {
+            return Ok(());
+        }
+        let mut page = self.page.take().expect("the page is here while no write is in flight");
+        let count = self.pending.len().min(RECORDS_PER_BLOCK);
+        let records: Vec<Record> = self.pending.drain(..count).collect();
+        let at = self.current_at();
+        let segment = &mut self.segments[at];
+        segment.view_max = segment.view_max.max(records.iter().map(Record::view).max());
+        self.in_flight = Some(write_block(&mut page.0, segment.index, self.link, &records));
+        let done = if self.config.mode == WriteMode::Direct { Done::Durable } else { Done::Synced };
+        let write = Operation::Write { file: Arc::clone(&self.current.file), page, offset: self.current.offset, done };
+        self.current.offset += BLOCK_BYTES as u64;
+        self.ring.start(Lane::Vote, write).map_err(|source| self.poisoned("write", self.current_path(), source))
+    }
+
+    /// Whether the current block may be written, after moving on to the next segment if this one is full.
+    fn has_room(&mut self) -> bool {
+        let bytes = self.segments[self.current_at()].bytes;
+        if self.current.offset == bytes {
+            let next = self.next.take().expect("the last block was written only while the next segment existed");
+            self.current = Current { file: next, offset: BLOCK_BYTES as u64 };
+        }
+        let bytes = self.segments[self.current_at()].bytes;
+        let room = self.next.is_some() || self.current.offset + (BLOCK_BYTES as u64) < bytes;
+        self.stats.rotation_waits += u64::from(!room);
+        room
+    }
+
+    /// Starts the chore that is due: the next segment first, then one deletion at a time.
+    fn do_chores(&mut self) -> Result<(), LogError> {
+        if !self.ring.is_free(Lane::Chore) {
+            return Ok(());
+        }
+        if self.chore.is_none() {
+            self.chore = self.due_chore();
+        }
+        let Some(chore) = &self.chore else { return Ok(()) };
+        let action = chore.action();
+        let started = chore.start(&mut self.ring, &self.directory, open_flags(self.config.mode));
+        started.map_err(|source| self.poisoned(action.0, self.dir.join(action.1), source))
+    }
+
+    fn due_chore(&mut self) -> Option<Chore> {
+        if self.next.is_none() {
+            let index = self.segments[self.current_at()].index + 1;
+            let header = Header { identity: self.identity, index, segment_bytes: self.config.segment_bytes };
+            return Some(Chore::Prepare { header, stage: Stage::Open });
+        }
+        let old = self.current_at() >= 2 && self.segments[0].view_max < Some(self.prune_below);
+        old.then(|| Chore::Delete { index: self.segments[0].index, unlinked: false })
+    }
+
+    fn finish(&mut self, finished: Finished) -> Result<(), LogError> {
+        match finished.lane {
+            Lane::Vote => self.finish_write(finished),
+            Lane::Chore => self.finish_chore(finished),
+        }
+    }
+
+    fn finish_write(&mut self, finished: Finished) -> Result<(), LogError> {
+        finished.result.map_err(|source| self.poisoned("write", self.current_path(), source))?;
+        let Operation::Write { page, .. } = finished.operation else { unreachable!("the vote lane only writes") };
+        self.page = Some(page);
+        let link = self.in_flight.take().expect("a write was in flight");
+        self.stats.writes += 1;
+        self.stats.records += link.sequence - self.link.sequence;
+        self.link = link;
+        Ok(())
+    }
+
+    fn finish_chore(&mut self, finished: Finished) -> Result<(), LogError> {
+        let chore = self.chore.take().expect("a chore was in flight");
+        let action = chore.action();
+        let value = finished.result.map_err(|source| self.poisoned(action.0, self.dir.join(action.1), source))?;
+        match chore.advance(value) {
+            Some(Chore::Prepare { header, stage: Stage::Ready(file) }) => {
+                self.segments.push_back(Segment { index: header.index, bytes: header.segment_bytes, view_max: None });
+                self.next = Some(file);
+                self.stats.segments_prepared += 1;
+            }
+            None => {
+                self.segments.pop_front();
+                self.stats.segments_deleted += 1;
+            }
+            chore => self.chore = chore,
+        }
+        Ok(())
+    }
+}
+
+impl VoteLog for UringVoteLog {
+    fn append(&mut self, record: Record) -> LogSequence {
+        self.appended += 1;
+        if self.poison.is_none() {
+            self.pending.push_back(record);
+        }
+        if self.pending.len() > PENDING_MAX {
+            self.poison = Some(LogError::Stalled(self.pending.len()).to_string());
+            self.pending = VecDeque::new();
+        }
+        LogSequence(self.appended)
+    }
+
+    fn submit(&mut self) -> Result<(), LogError> {
+        self.check()?;
+        self.write_next()?;
+        self.do_chores()
+    }
+
+    fn poll_durable(&mut self) -> Result<Option<LogSequence>, LogError> {
+        self.check()?;
+        let before = self.link;
+        while let Some(finished) = self.ring.reap() {
+            self.finish(finished)?;
+        }
+        self.write_next()?;
+        self.do_chores()?;
+        Ok((self.link != before).then(|| LogSequence(self.link.sequence - 1)))
+    }
+
+    fn wake_fd(&self) -> Option<RawFd> {
+        Some(self.ring.fd())
+    }
+
+    fn prune(&mut self, below: View) {
+        self.prune_below = self.prune_below.max(below);
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, LogError> {
+    let path = dir.join("lock");
+    let failed = |action, source| LogError::Io { action, path: path.clone(), source };
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(|source| failed("open", source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::Locked(dir.into())),
+        Err(TryLockError::Error(source)) => Err(failed("lock", source)),
+    }
+}
+
+/// A file system without direct I/O refuses to open with it.
+fn usable_mode(dir: &Path, wanted: WriteMode) -> WriteMode {
+    let probe = OpenOptions::new().read(true).custom_flags(open_flags(wanted)).open(dir.join("lock"));
+    if probe.is_ok() { wanted } else { WriteMode::Buffered }
+}
+
+fn open_flags(mode: WriteMode) -> i32 {
+    match mode {
+        WriteMode::Direct => libc::O_DIRECT,
+        WriteMode::Buffered => 0,
+    }
+}
+
+fn remove_leftover(dir: &Path) -> Result<(), LogError> {
+    let path = dir.join(PREPARATION);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogError::Io { action: "remove", path, source }),
+        _ => Ok(()),
+    }
+}
+
+fn open_segment(dir: &Path, index: u64, config: &LogConfig) -> Result<Arc<File>, LogError> {
+    let path = dir.join(segment_name(index));
+    let file = OpenOptions::new().read(true).write(true).custom_flags(open_flags(config.mode)).open(&path);
+    file.map(Arc::new).map_err(|source| LogError::Io { action: "open", path, source })
+}
+
+/// The chore of preparing a segment, waited for: start-up may block.
+fn prepare_now(ring: &mut Ring, dir: &Path, directory: &Arc<File>, header: Header, config: &LogConfig) -> Result<Segment, LogError> {
+    let failed = |source| LogError::Io { action: "prepare", path: dir.join(segment_name(header.index)), source };
+    let mut chore = Chore::Prepare { header, stage: Stage::Open };
+    while !matches!(chore, Chore::Prepare { stage: Stage::Ready(_), .. }) {
+        chore.start(ring, directory, open_flags(config.mode)).map_err(failed)?;
+        let finished = loop {
+            ring.wait().map_err(failed)?;
+            if let Some(finished) = ring.reap() {
+                break finished;
+            }
+        };
+        chore = chore.advance(finished.result.map_err(failed)?).expect("a preparation ends ready");
+    }
+    Ok(Segment { index: header.index, bytes: header.segment_bytes, view_max: None })
+}
