@@ -1,0 +1,179 @@
+//! What peers send: shape and window first, then books; nothing is verified before a quorum stands behind it.
+
+use super::{Consensus, Output, VIEWS_AHEAD, VoteReject};
+use crate::app::Application;
+use crate::view::ProposalState;
+use samara_crypto::{Added, Certificate};
+use samara_types::message::{ArchivedCertificate, ArchivedNullify, ArchivedVote, CertificateKind};
+use samara_types::{Block, Digest, Evidence, Nanos, Offence, Subject, ValidatorIndex, View};
+use std::sync::Arc;
+
+impl<A: Application> Consensus<A> {
+    pub(super) fn on_vote(&mut self, from: ValidatorIndex, vote: &ArchivedVote) {
+        let subject = Subject::Vote(View(vote.view.to_native()), Digest(vote.digest));
+        self.add(from, subject, vote.signature);
+    }
+
+    pub(super) fn on_nullify(&mut self, from: ValidatorIndex, nullify: &ArchivedNullify) {
+        self.add(from, Subject::Nullify(View(nullify.view.to_native())), nullify.signature);
+    }
+
+    fn add(&mut self, from: ValidatorIndex, subject: Subject, signature: [u8; 48]) {
+        self.stats.votes_received += 1;
+        let view = subject.view();
+        self.heard(from, view);
+        if view <= self.chain.tip().view {
+            return self.reject(VoteReject::Old);
+        }
+        if view.0 > self.view.0.saturating_add(VIEWS_AHEAD) {
+            return self.reject(VoteReject::Ahead);
+        }
+        match self.state(view).book.add(subject, from, signature) {
+            Added::New => {
+                self.touched.insert(view);
+            }
+            Added::Conflict => {
+                self.touched.insert(view);
+                self.report_equivocations(view);
+            }
+            Added::Duplicate => self.reject(VoteReject::Duplicate),
+            Added::Excess => self.reject(VoteReject::Excess),
+            Added::Barred => self.reject(VoteReject::Barred),
+        }
+    }
+
+    /// A peer that speaks is not silent, and shows how far the cluster is to a validator that lost its log.
+    pub(super) fn heard(&mut self, from: ValidatorIndex, view: View) {
+        self.silent.remove(from);
+        if let Some(amnesia) = &mut self.amnesia {
+            amnesia.seen(view);
+        }
+    }
+
+    fn report_equivocations(&mut self, view: View) {
+        let roster = Arc::clone(&self.roster);
+        for evidence in self.state(view).book.take_equivocations(&roster) {
+            self.stats.pairing_checks += 2;
+            self.outputs.push_back(Output::Evidence(evidence));
+        }
+    }
+
+    /// Certificates are admitted from any view: they prove themselves. What is held already is dropped before any arithmetic, and one
+    /// bad certificate ends the sender's credit, since an honest validator forwards only what it verified.
+    pub(super) fn on_certificate(&mut self, now: Nanos, from: ValidatorIndex, wire: &ArchivedCertificate) {
+        self.stats.certificates_received += 1;
+        let view = View(wire.view.to_native());
+        self.silent.remove(from);
+        let Some(kind) = CertificateKind::from_byte(wire.kind) else { return self.bad_certificate(from, view) };
+        let knows = self.states.get(&view).is_some_and(|state| state.knows(kind, &Digest(wire.digest)));
+        if view <= self.chain.tip().view {
+            return self.reject(VoteReject::Old);
+        }
+        if knows {
+            return self.reject(VoteReject::Duplicate);
+        }
+        if self.barred.contains(from) {
+            return self.reject(VoteReject::Barred);
+        }
+        self.stats.pairing_checks += 1;
+        match self.roster.verify_certificate(wire) {
+            Ok(certificate) => self.insert_certificate(now, certificate),
+            Err(_) => self.bad_certificate(from, view),
+        }
+    }
+
+    fn bad_certificate(&mut self, from: ValidatorIndex, view: View) {
+        self.reject(VoteReject::BadCertificate);
+        self.barred.insert(from);
+        let evidence = Evidence { accused: from, offence: Offence::BadCertificate, view, proof: Vec::new() };
+        self.outputs.push_back(Output::Evidence(evidence));
+    }
+
+    /// Books a verified certificate, assembled or received: both count the same. Forwards what is new (l.2-3, per block).
+    pub(super) fn insert_certificate(&mut self, now: Nanos, certificate: Certificate) {
+        let (view, digest, kind) = (certificate.view(), certificate.digest(), certificate.kind());
+        let known = self.states.get(&view).is_some_and(|state| state.knows(kind, &digest));
+        if view <= self.chain.tip().view || known {
+            return;
+        }
+        if let Some(amnesia) = &mut self.amnesia {
+            amnesia.seen(view);
+        }
+        self.touched.insert(view);
+        let forks_max = self.roster.quorums().notarizations_per_view_max();
+        let state = self.state(view);
+        match kind {
+            CertificateKind::Nullification => state.nullification = Some(certificate.clone()),
+            CertificateKind::L => state.l = Some(certificate.clone()),
+            CertificateKind::M => {
+                // More than k different notarizations need more than f hostile members; what is beyond is not stored.
+                if state.m.len() >= forks_max {
+                    return;
+                }
+                state.m.insert(digest, certificate.clone());
+            }
+        }
+        if kind != CertificateKind::L {
+            self.outputs.push_back(Output::SendCertificate(super::To::All, Box::new(certificate)));
+        }
+        if kind != CertificateKind::Nullification {
+            self.notarized(now, view, digest);
+        }
+    }
+
+    /// vote2 (l.20) and D2 (section 6.1): 2f+1 voted for it, at least f+1 of them correct validated it. F': if we voted otherwise, the
+    /// notarization is itself 2f+1 contradicting votes.
+    fn notarized(&mut self, now: Nanos, view: View, digest: Digest) {
+        if self.chain.get(view, &digest).is_none() {
+            let due = now.after(Nanos(self.config.params.view_timeout.0 / 20));
+            self.wanted.entry((view, digest)).or_insert(due);
+        }
+        let state = self.state(view);
+        match state.voted {
+            None if !state.nullified => self.vote(view, digest, None),
+            Some(own) if own != digest && !state.nullified => self.nullify(view),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_proposal(&mut self, block: Arc<Block>) {
+        let header = *block.header();
+        if header.view <= self.chain.tip().view || header.leader != self.schedule.leader(header.view) {
+            return;
+        }
+        self.silent.remove(header.leader);
+        self.touched.insert(header.view);
+        self.wanted.remove(&(header.view, block.digest()));
+        self.chain.insert(Arc::clone(&block));
+        let state = self.state(header.view);
+        if matches!(state.proposal, ProposalState::None) {
+            state.proposal = ProposalState::Held(block);
+        }
+    }
+
+    /// A body that was asked for by digest.
+    pub(super) fn on_fetched(&mut self, block: Arc<Block>) {
+        self.wanted.remove(&(block.header().view, block.digest()));
+        self.touched.insert(block.header().view);
+        self.chain.insert(block);
+    }
+
+    /// Rule (i): with two commitments of the leader seen, neither is voted for by l.11; a notarization still is (vote2).
+    pub(super) fn on_equivocated(&mut self, view: View) {
+        if view > self.chain.tip().view && view.0 <= self.view.0.saturating_add(VIEWS_AHEAD) {
+            self.state(view).equivocated = true;
+        }
+    }
+
+    /// Every correct validator comes to this verdict, so waiting for the timeout would help nobody.
+    pub(super) fn on_malformed(&mut self, view: View) {
+        if view <= self.chain.tip().view || view.0 > self.view.0.saturating_add(VIEWS_AHEAD) {
+            return;
+        }
+        let state = self.state(view);
+        state.proposal = ProposalState::Refused;
+        if view == self.view && state.voted.is_none() && !state.nullified {
+            self.nullify(view);
+        }
+    }
+}
