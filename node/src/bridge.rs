@@ -22,12 +22,13 @@ use samara_types::{Block, Evidence, Height, ValidatorIndex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Where an answer goes: a connection of the door and the client's own request id on it.
+/// Where an answer goes. Opaque to the hot reactor, which hands it back unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The door's number of the connection; never used twice in one run.
     pub connection: u64,
-    /// The client's id of the request.
+    /// The door's number of the question; never used twice in one run. (Several requests may wait for its answer, and a client may use
+    /// an id of its own twice, so the client's id does not travel.)
     pub request: u64,
 }
 
