@@ -6,14 +6,19 @@
 //! all:     shreds of one root ─ decode ─> slice ─ all slices ─> block        what is missing ─ repair ─> exactly that
 //! ```
 //! Pure: time, bytes and the sender's authenticated index come in as arguments; messages and events come out of bounded queues.
-//! Nothing a peer sends panics, and what it can make us keep is bounded by the configuration.
+//! Nothing a peer sends panics, and what it can make us keep is bounded by [`ReassemblyConfig`].
 
 #![forbid(unsafe_code)]
 
 pub mod plan;
+pub mod reassembly;
 pub mod seats;
+pub mod shredder;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 pub use plan::{Dissemination, Plan, Planner};
+pub use reassembly::{Event, Origin, Reassembly, ReassemblyConfig, Relay, RepairReject, RepairRequest, ShredAccepted, ShredReject};
 pub use seats::{RelayTable, Seats};
+pub use shredder::{Addressed, ShreddedBlock, Shredder, SignedSlice};

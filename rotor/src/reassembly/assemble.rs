@@ -1,0 +1,259 @@
+//! From enough shreds to slices, from whole chains and wanted blocks to blocks.
+
+use super::view::{Content, Slice, Variant, ViewState};
+use super::{Event, Origin, RELAYS_MAX, Reassembly, Relay};
+use crate::wire::{announcement, chunk_of};
+use samara_erasure::CodeWord;
+use samara_types::{
+    BLOCK_HEADER_BYTES, Block, BlockHeader, Digest, Evidence, Nanos, Offence, ShredHeader, SliceCommitment, SliceIndex, View,
+};
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+impl Reassembly {
+    /// Decodes a variant once it has as many shreds as data: once per root, whatever the verdict.
+    pub(super) fn decode_if_enough(&mut self, now: Nanos, view: View, slice: SliceIndex, at: usize) {
+        let Some(variant) = self.views.get_mut(&view).and_then(|state| state.variant_mut(slice, at)) else { return };
+        let Content::Collecting(shreds) = &variant.content else { return };
+        let commitment = variant.commitment;
+        if shreds.len() < usize::from(commitment.shape.data) {
+            return;
+        }
+        let chunks: Vec<_> = shreds.iter().map(|(index, body)| (*index, chunk_of(body))).collect();
+        match self.coder.decode(commitment.shape, &commitment.root, &chunks) {
+            Ok(word) => {
+                variant.content = Content::Decoded(word.payload().into());
+                self.queue_recovered(&commitment, at, &word);
+            }
+            Err(_) => {
+                variant.content = Content::Tainted;
+                self.tainted(view, slice, at);
+            }
+        }
+        self.recharge(view);
+        self.check_chain(view);
+        self.complete_wants(now, view);
+    }
+
+    /// Offers the shreds of own seats that this node never sent on, so that a leader that skipped it, or a lost packet, costs nobody a
+    /// seat. Only what the leader disseminates and only while the view matters.
+    fn queue_recovered(&mut self, commitment: &SliceCommitment, at: usize, word: &CodeWord) {
+        let (view, slice, shape) = (commitment.view, commitment.slice, commitment.shape);
+        let leader = self.schedule.leader(view);
+        let direct = self.planner.admits(slice, commitment.last, &shape) != Some(false);
+        if direct || view < self.current || leader == self.config.me {
+            return;
+        }
+        let seats = self.table.seats(view, slice, leader, shape.total);
+        let Some(variant) = self.views.get_mut(&view).and_then(|state| state.variant_mut(slice, at)) else { return };
+        let Some(signature) = variant.signature else { return };
+        for index in seats.of(self.config.me) {
+            if variant.relayed & (1 << index.0) != 0 {
+                continue;
+            }
+            variant.relayed |= 1 << index.0;
+            let mut message = ShredHeader::new(commitment, index, signature).as_bytes().to_vec();
+            word.write_proof(index, &mut message);
+            message.extend_from_slice(word.chunk(index));
+            if self.relays.len() == RELAYS_MAX {
+                self.relays.pop_front();
+                self.relays_dropped += 1;
+            }
+            self.relays.push_back(Relay { leader, message });
+        }
+    }
+
+    /// A root that is no code word: the chain dies if it is part of it, and so does every wanted block that names it.
+    fn tainted(&mut self, view: View, slice: SliceIndex, at: usize) {
+        let state = self.state(view);
+        let Some(variant) = state.variant(slice, at) else { return };
+        let commitment = variant.commitment;
+        let proof = variant.signature.map_or_else(Vec::new, |signature| announcement(&commitment, signature));
+        state.dead |= state.slice(slice).is_some_and(|slice| slice.first == Some(at));
+        self.malformed(view, proof);
+        self.give_up_wants(view, |manifest| manifest.contains(&commitment));
+    }
+
+    /// Reports the leader once per view.
+    pub(super) fn malformed(&mut self, view: View, proof: Vec<u8>) {
+        let accused = self.schedule.leader(view);
+        if self.state(view).is_first_offence(accused, Offence::MalformedBlock) {
+            self.events.push_back(Event::Malformed(Evidence { accused, offence: Offence::MalformedBlock, view, proof }));
+        }
+    }
+
+    /// Drops the wants whose manifest `is_lost`.
+    fn give_up_wants(&mut self, view: View, is_lost: impl Fn(&[SliceCommitment]) -> bool) {
+        let state = self.state(view);
+        state.wants.retain(|want| want.manifest.as_ref().is_none_or(|(_, manifest)| !is_lost(manifest)));
+        if state.wants.is_empty() {
+            self.wanting.remove(&view);
+        }
+    }
+
+    /// Judges the chain as soon as slice 0 tells the header: every commitment must be the one the plan of that block demands. Builds the
+    /// block once all its slices are there.
+    pub(super) fn check_chain(&mut self, view: View) {
+        let Some(state) = self.views.get(&view) else { return };
+        if state.done || state.dead {
+            return;
+        }
+        let Some(header) = state.slices().first().and_then(chain_header) else { return };
+        let manifest = match header.and_then(|header| Some((header, self.demanded(state, &header)?))) {
+            Some((header, Ok(manifest))) => Some((header, manifest)),
+            Some((_, Err(NotYet))) => return,
+            None => None,
+        };
+        let built = manifest.map(|(header, manifest)| (self.build(view, &header, &manifest), manifest));
+        match built {
+            Some((Built::NotYet, _)) => {}
+            Some((Built::Whole(block), manifest)) => {
+                self.state(view).done = true;
+                self.place(view, block, &manifest);
+                self.recharge(view);
+            }
+            Some((Built::Malformed, _)) | None => self.chain_is_malformed(view),
+        }
+    }
+
+    /// The commitments of the chain, if they are what the header demands. None: they contradict it.
+    fn demanded(&self, state: &ViewState, header: &BlockHeader) -> Option<Result<Vec<SliceCommitment>, NotYet>> {
+        let plan = self.planner.plan(header.block_bytes())?;
+        let chain: Vec<_> = state.slices().iter().map(|slice| slice.first().map(|variant| variant.commitment)).collect();
+        let as_planned = chain.iter().flatten().all(|commitment| {
+            commitment.slice <= plan.last()
+                && commitment.last == (commitment.slice == plan.last())
+                && commitment.shape == plan.shape(commitment.slice)
+        });
+        let names_this_view = chain.iter().flatten().all(|commitment| commitment.view == header.view) && header.leader == state.leader;
+        if !as_planned || !names_this_view {
+            return None;
+        }
+        Some(chain.into_iter().take(plan.slices()).collect::<Option<Vec<_>>>().ok_or(NotYet))
+    }
+
+    fn chain_is_malformed(&mut self, view: View) {
+        let state = self.state(view);
+        state.dead = true;
+        let signed = state.slices().iter().filter_map(Slice::first).filter_map(|variant| Some((variant.commitment, variant.signature?)));
+        let proof = signed.flat_map(|(commitment, signature)| announcement(&commitment, signature)).collect();
+        self.malformed(view, proof);
+    }
+
+    /// Puts the slices of a manifest together.
+    fn build(&self, view: View, header: &BlockHeader, manifest: &[SliceCommitment]) -> Built {
+        let state = &self.views[&view];
+        let variant_of = |commitment: &SliceCommitment| {
+            let slice = state.slice(commitment.slice)?;
+            slice.variants.get(slice.position(commitment)?)
+        };
+        let mut variants = manifest.iter().map(variant_of);
+        if variants.any(|variant| variant.is_none_or(Variant::is_collecting)) {
+            return Built::NotYet;
+        }
+        let mut bytes = Vec::with_capacity(header.block_bytes());
+        let plan_of = |block: &Block| self.planner.plan(block.header().block_bytes()).expect("a placed block has a plan");
+        for commitment in manifest {
+            if !variant_of(commitment).is_some_and(|variant| variant.append_bytes(&mut bytes, plan_of)) {
+                return Built::NotYet;
+            }
+        }
+        let roots: Vec<Digest> = manifest.iter().map(|commitment| commitment.root).collect();
+        let named = bytes.get(..BLOCK_HEADER_BYTES).is_some_and(|first| *first == header.to_bytes());
+        bytes.drain(..BLOCK_HEADER_BYTES.min(bytes.len()));
+        match Block::new(*header, roots, bytes) {
+            Some(block) if named => Built::Whole(Arc::new(block)),
+            _ => Built::Malformed,
+        }
+    }
+
+    /// Looks whether wanted blocks of a view can be told from the chain, or are whole, or can never be.
+    pub(super) fn complete_wants(&mut self, now: Nanos, view: View) {
+        if !self.wanting.contains(&view) {
+            return;
+        }
+        self.manifest_from_chain(now, view);
+        let manifests: Vec<_> = self.state(view).wants.iter().filter_map(|want| want.manifest.clone()).collect();
+        for (header, manifest) in manifests {
+            match self.build(view, &header, &manifest) {
+                Built::NotYet => {}
+                Built::Whole(block) => self.place_repaired(view, block, &manifest),
+                Built::Malformed => {
+                    self.malformed(view, Vec::new());
+                    self.give_up_wants(view, |other| *other == *manifest);
+                }
+            }
+        }
+        self.recharge(view);
+    }
+
+    /// If all commitments of the chain and its header are known and hash to a wanted digest, no manifest has to be asked for.
+    fn manifest_from_chain(&mut self, now: Nanos, view: View) {
+        let state = &self.views[&view];
+        if state.wants.iter().all(|want| want.manifest.is_some()) {
+            return;
+        }
+        let Some(Some(header)) = state.slices().first().and_then(chain_header) else { return };
+        let Some(Ok(manifest)) = self.demanded(state, &header) else { return };
+        let roots: Vec<Digest> = manifest.iter().map(|commitment| commitment.root).collect();
+        self.set_manifest(now, view, header.digest(&roots), header, manifest);
+    }
+
+    fn place_repaired(&mut self, view: View, block: Arc<Block>, manifest: &[SliceCommitment]) {
+        let chain_slices = self.views[&view].slices().iter().filter_map(Slice::first).map(|variant| variant.commitment);
+        let is_chain = chain_slices.eq(manifest.iter().copied());
+        self.state(view).done |= is_chain;
+        self.place_as(view, block, manifest, Origin::Repaired);
+    }
+
+    fn place(&mut self, view: View, block: Arc<Block>, manifest: &[SliceCommitment]) {
+        self.place_as(view, block, manifest, Origin::Disseminated);
+    }
+
+    /// Keeps a whole block in place of its slices and tells it, once.
+    fn place_as(&mut self, view: View, block: Arc<Block>, manifest: &[SliceCommitment], origin: Origin) {
+        if self.keep(view, &block, manifest) {
+            self.events.push_back(Event::Block(block, origin));
+        }
+    }
+
+    /// Keeps a whole block in place of its slices; false if it was held. Ends what was asked for it.
+    pub(super) fn keep(&mut self, view: View, block: &Arc<Block>, manifest: &[SliceCommitment]) -> bool {
+        let digest = block.digest();
+        let state = self.state(view);
+        for commitment in manifest {
+            let Some(slice) = state.slice_mut(commitment.slice) else { continue };
+            if let Some(at) = slice.position(commitment) {
+                slice.variants[at].content = Content::Placed(block.clone());
+            }
+        }
+        state.wants.retain(|want| want.digest != digest);
+        let fresh = state.block(&digest).is_none();
+        if fresh {
+            state.blocks.push(block.clone());
+        }
+        if state.wants.is_empty() {
+            self.wanting.remove(&view);
+        }
+        self.end_requests(view, &digest, manifest);
+        fresh
+    }
+}
+
+/// Some shreds or slices are missing.
+struct NotYet;
+
+enum Built {
+    NotYet,
+    Whole(Arc<Block>),
+    Malformed,
+}
+
+/// The header in a slice 0: outer None as long as it is not decoded, inner None if it is malformed.
+fn chain_header(slice: &Slice) -> Option<Option<BlockHeader>> {
+    match &slice.first()?.content {
+        Content::Decoded(bytes) => Some(BlockHeader::from_bytes(bytes)),
+        Content::Placed(block) => Some(Some(*block.header())),
+        Content::Collecting(_) | Content::Tainted => None,
+    }
+}
