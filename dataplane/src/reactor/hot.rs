@@ -1,0 +1,272 @@
+//! The poll loop of a hot reactor.
+//!
+//! One pass: read the clock once; a burst of frames, each opened, admitted and handled to the end; the handler's pass; session timers;
+//! outbox; flush. Housekeeping about every 10 ms publishes the counters and asserts that no frame was lost. A pass without work waits as the
+//! policy says; before a sleep the handler declares it to its rings ([`Handler::prepare_sleep`]), so that no wake-up is lost.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use samara_types::{MessageKind, Nanos, ValidatorIndex};
+
+use super::clock::{Clock, tick};
+use super::outbox::{Outbox, OutboxLimits, OutboxQueues};
+use super::wait::WaitPolicy;
+use crate::class::{Admission, ClassRates};
+use crate::counters::{HotSnapshot, HotStats, Regime, Stage};
+use crate::frame::Frame;
+use crate::port::Port;
+use crate::session::{Opened, Sessions};
+
+/// What runs on a hot reactor: a validator machine with its rings and its vote log.
+pub trait Handler {
+    /// A message of an authenticated peer, admitted by class. It lies in packet memory and is gone afterwards.
+    fn on_message(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, message: &[u8], out: &mut Outbox<'_>);
+
+    /// Once per pass, after the messages: rings, log completions, timers.
+    fn on_pass(&mut self, now: Nanos, out: &mut Outbox<'_>);
+
+    /// Whether the last [`Self::on_pass`] found something to do: a reactor goes on spinning after a pass with work.
+    fn worked(&self) -> bool {
+        false
+    }
+
+    /// When [`Self::on_pass`] must run again at the latest.
+    fn next_deadline(&self) -> Option<Nanos>;
+
+    /// Descriptors that end a sleep: of rings, of the vote log. Asked before each sleep.
+    fn wake_fds(&self) -> Vec<RawFd>;
+
+    /// False ends the loop after this pass.
+    fn running(&self) -> bool;
+
+    /// About every 10 ms, after the counters were published.
+    fn on_housekeeping(&mut self, now: Nanos, stats: &HotStats);
+
+    /// Before a sleep: [`crate::ring::Receiver::declare_sleep`] on every ring, so that its producer writes the descriptor. False: something
+    /// came in, do not sleep.
+    fn prepare_sleep(&mut self) -> bool {
+        true
+    }
+
+    /// After a sleep, and after a [`Self::prepare_sleep`] that returned false: [`crate::ring::Receiver::declare_awake`] on every ring.
+    fn end_sleep(&mut self) {}
+}
+
+/// Settings of a hot reactor.
+#[derive(Clone, Debug)]
+pub struct HotConfig {
+    /// Core to pin to; None leaves the thread where the system puts it.
+    pub core: Option<usize>,
+    /// What to do without work.
+    pub wait: WaitPolicy,
+    /// Zero of the reactor's clock.
+    pub base: Instant,
+    /// Validators by decreasing stake: the order of a broadcast. Empty: by index. This validator is left out in any case.
+    pub order: Vec<ValidatorIndex>,
+    /// Receive rates per peer and class.
+    pub rates: ClassRates,
+    /// Sizes of the outbox.
+    pub outbox: OutboxLimits,
+    /// Frames per burst, 1 to 64.
+    pub burst: usize,
+    /// From one housekeeping to the next.
+    pub housekeeping: Duration,
+}
+
+impl Default for HotConfig {
+    fn default() -> Self {
+        HotConfig {
+            core: None,
+            wait: WaitPolicy::Adaptive { spin: Duration::from_micros(50) },
+            base: Instant::now(),
+            order: Vec::new(),
+            rates: ClassRates::default(),
+            outbox: OutboxLimits::default(),
+            burst: 64,
+            housekeeping: Duration::from_millis(10),
+        }
+    }
+}
+
+/// A hot reactor.
+pub struct HotReactor<H> {
+    port: Box<dyn Port>,
+    sessions: Sessions,
+    handler: H,
+    config: HotConfig,
+    admission: Admission,
+    queues: OutboxQueues,
+    frames: Vec<Frame>,
+    clock: Clock,
+    stage_ticks: [u64; 4],
+    counters: HotSnapshot,
+    stats: Arc<HotStats>,
+    last_work: Nanos,
+    next_housekeeping: Nanos,
+}
+
+impl<H: Handler> HotReactor<H> {
+    /// A reactor over `port`; [`Self::run`] moves it onto the calling thread's core.
+    pub fn new(port: Box<dyn Port>, sessions: Sessions, handler: H, config: HotConfig) -> HotReactor<H> {
+        let me = sessions.me();
+        let all = (0..sessions.validators()).map(|at| ValidatorIndex(at as u16));
+        let order: Vec<_> = if config.order.is_empty() { all.collect() } else { config.order.clone() };
+        let order = order.into_iter().filter(|peer| *peer != me).collect();
+        let clock = Clock::new(config.base);
+        let now = clock.now();
+        HotReactor {
+            admission: Admission::new(sessions.validators(), config.rates, now),
+            queues: OutboxQueues::new(config.outbox, order),
+            frames: Vec::with_capacity(config.burst),
+            clock,
+            stage_ticks: [0; 4],
+            counters: HotSnapshot::default(),
+            stats: Arc::new(HotStats::default()),
+            last_work: now,
+            next_housekeeping: now,
+            port,
+            sessions,
+            handler,
+            config,
+        }
+    }
+
+    /// The counters, for other threads.
+    pub fn stats(&self) -> Arc<HotStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// Runs until the handler stops; returns it.
+    pub fn run(mut self) -> H {
+        if let Some(core) = self.config.core {
+            // A core that cannot be had costs speed, not correctness.
+            core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        }
+        let (mut last, mut regime) = (self.clock.now(), Regime::Busy);
+        while self.handler.running() {
+            let now = self.clock.now();
+            self.counters.regime_ns[regime as usize] += now.since(last).0;
+            (last, regime) = (now, Regime::Idle);
+            if self.pass(now) {
+                self.last_work = now;
+                regime = Regime::Busy;
+            } else if self.config.wait.sleeps(now, self.last_work) {
+                self.sleep(now);
+            }
+            if now >= self.next_housekeeping {
+                self.housekeep(now);
+                regime = Regime::Housekeeping;
+            }
+        }
+        self.finish()
+    }
+
+    /// One pass; returns whether it found anything to do.
+    pub fn pass(&mut self, now: Nanos) -> bool {
+        self.counters.passes[0] += 1;
+        let start = tick();
+        let received = self.port.rx_burst(&mut self.frames, self.config.burst);
+        let mut at = self.account(Stage::Receive, start, received);
+        let mut frames = std::mem::take(&mut self.frames);
+        for frame in frames.drain(..) {
+            at = self.take_in(now, frame, at);
+        }
+        self.frames = frames;
+        let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
+        self.handler.on_pass(now, &mut out);
+        at = self.account(Stage::Handler, at, 0);
+        let sent = self.send_session_datagrams(now) + self.queues.flush(self.port.as_mut());
+        self.port.flush();
+        self.account(Stage::Send, at, sent);
+        received > 0 || sent > 0 || self.handler.worked()
+    }
+
+    fn take_in(&mut self, now: Nanos, mut frame: Frame, at: u64) -> u64 {
+        let from = frame.peer();
+        let opened = self.sessions.open(now, from, &mut frame);
+        let mut at = self.account(Stage::Open, at, 1);
+        if let Opened::Message { peer, kind, start, len } = opened
+            && self.admission.admit(now, peer, kind, len).is_ok()
+        {
+            let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
+            self.handler.on_message(now, peer, kind, &frame[start..start + len], &mut out);
+            at = self.account(Stage::Handler, at, 1);
+        }
+        self.port.release(frame);
+        at
+    }
+
+    fn send_session_datagrams(&mut self, now: Nanos) -> usize {
+        let mut sent = 0;
+        while self.sessions.next_deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(mut frame) = self.queues.control_frame(self.port.as_mut())
+        {
+            let Some((to, len)) = self.sessions.poll_transmit(now, &mut frame) else {
+                self.port.release(frame);
+                break;
+            };
+            frame.set_len(len);
+            self.port.tx(frame, to);
+            sent += 1;
+        }
+        sent
+    }
+
+    fn sleep(&mut self, now: Nanos) {
+        if self.handler.running() && self.handler.prepare_sleep() {
+            let deadlines = [self.handler.next_deadline(), self.sessions.next_deadline(), Some(self.next_housekeeping)];
+            let until = deadlines.into_iter().flatten().min().unwrap_or(self.next_housekeeping);
+            let fds = self.handler.wake_fds();
+            self.counters.sleeps[0] += 1;
+            self.port.wait(Some(Duration::from_nanos(until.since(now).0)), &fds);
+        }
+        self.handler.end_sleep();
+    }
+
+    fn account(&mut self, stage: Stage, since: u64, events: usize) -> u64 {
+        let at = tick();
+        self.stage_ticks[stage as usize] += at.saturating_sub(since);
+        self.counters.stage_events[stage as usize] += events as u64;
+        at
+    }
+
+    fn housekeep(&mut self, now: Nanos) {
+        self.next_housekeeping = now.after(Nanos(u64::try_from(self.config.housekeeping.as_nanos()).unwrap_or(u64::MAX)));
+        let places = self.port.conservation();
+        assert!(places.holds(), "frames went missing: {places:?}");
+        assert_eq!(places.held, self.queues.held(), "outside a burst only the outbox holds frames");
+        self.publish(now);
+        self.handler.on_housekeeping(now, &self.stats);
+    }
+
+    fn publish(&mut self, now: Nanos) {
+        let (counters, sessions) = (&mut self.counters, self.sessions.counters());
+        counters.published_ns = [now.0];
+        counters.received = [sessions.received];
+        counters.messages = [sessions.messages];
+        counters.consumed = [sessions.consumed];
+        counters.dropped = sessions.dropped;
+        counters.handshakes_computed = [sessions.handshakes_computed];
+        counters.sessions_established = [sessions.sessions_established];
+        counters.sessions_up = [self.sessions.up() as u64];
+        counters.admitted = self.admission.admitted;
+        counters.refused.copy_from_slice(self.admission.refused.as_flattened());
+        counters.sent = self.queues.sent;
+        counters.unsent.copy_from_slice(self.queues.unsent.as_flattened());
+        counters.take_port(&self.port.stats());
+        counters.stage_ns = self.stage_ticks.map(|ticks| self.clock.nanos_of(ticks));
+        self.stats.publish(counters);
+    }
+
+    fn finish(mut self) -> H {
+        while self.queues.waiting() > 0 && self.queues.flush(self.port.as_mut()) > 0 {
+            self.port.flush();
+        }
+        self.queues.clear(self.port.as_mut());
+        self.port.flush();
+        self.publish(self.clock.now());
+        self.handler
+    }
+}

@@ -1,0 +1,21 @@
+//! Hot reactors: one pinned thread that owns a port, the sessions over it and a handler (DESIGN §4).
+//!
+//! ```text
+//! port.rx_burst -> sessions.open -> class admission -> handler.on_message ┐
+//!                                                     handler.on_pass ────┤-> outbox (seal into frames, class queues)
+//!                                       session timers -> frames ─────────┘        -> port.tx -> port.flush
+//! ```
+
+mod clock;
+mod hot;
+mod outbox;
+mod wait;
+
+#[cfg(any())]
+pub(crate) mod memory;
+#[cfg(any())]
+mod tests;
+
+pub use hot::{Handler, HotConfig, HotReactor};
+pub use outbox::{Outbox, OutboxLimits, OutboxQueues, Unsent};
+pub use wait::WaitPolicy;
