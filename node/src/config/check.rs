@@ -1,0 +1,66 @@
+//! Ranges and relations of the configuration, in one place.
+
+use super::raw::{Raw, RawReactor};
+use super::{Client, Layout, Log, Mempool, Network, NodeConfig, Reactor};
+use crate::exit::Exit;
+use samara_types::ChainId;
+use samara_types::digest::Digest;
+use samara_types::transaction::TRANSACTION_BYTES_MAX;
+use std::path::Path;
+use tracing_subscriber::EnvFilter;
+
+/// Turns what was read into a configuration whose every value can be used.
+pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
+    let chain =
+        Digest::from_hex(&raw.chain.id).ok_or_else(|| Exit::bad("chain.id", &raw.chain.id, "64 hexadecimal digits, as in genesis.toml"))?;
+    let network = Network {
+        listen: raw.network.listen,
+        sync_listen: raw.network.sync_listen,
+        transport: raw.network.transport,
+        frames: range("network.frames", raw.network.frames, 256, 1 << 20)?,
+        socket_buffer_bytes: range("network.socket_buffer_bytes", raw.network.socket_buffer_bytes, 64 << 10, 1 << 30)?,
+    };
+    if !network.frames.is_power_of_two() {
+        return Err(Exit::bad("network.frames", network.frames, "a power of two"));
+    }
+    let client = Client {
+        listen: raw.client.listen,
+        in_flight_max: range("client.in_flight_max", raw.client.in_flight_max, 1, 1 << 20)?,
+        connections_max: range("client.connections_max", raw.client.connections_max, 1, 65_536)?,
+    };
+    let mempool = Mempool {
+        transactions_max: range("mempool.transactions_max", raw.mempool.transactions_max, 1, 1 << 22)?,
+        bytes_max: range("mempool.bytes_max", raw.mempool.bytes_max, TRANSACTION_BYTES_MAX as u64, 4 << 30)?,
+    };
+    EnvFilter::try_new(&raw.log.level).map_err(|error| {
+        Exit::bad("log.level", &raw.log.level, format!("error, warn, info, debug, trace or a tracing filter ({error})"))
+    })?;
+    Ok(NodeConfig {
+        chain: ChainId(chain.0),
+        genesis: directory.join(&raw.node.genesis),
+        keys: directory.join(&raw.node.keys),
+        index: raw.node.index,
+        layout: Layout::new(directory, &directory.join(&raw.node.data_dir)),
+        network,
+        reactor: reactor(&raw.reactor)?,
+        client,
+        mempool,
+        log: Log { level: raw.log.level, format: raw.log.format },
+    })
+}
+
+fn reactor(raw: &RawReactor) -> Result<Reactor, Exit> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for (key, core) in [("reactor.hot_core", raw.hot_core), ("reactor.service_core", raw.service_core)] {
+        if let Some(core) = core.filter(|core| *core >= cores) {
+            return Err(Exit::bad(key, core, format!("0 to {}, a core of this host", cores - 1)));
+        }
+    }
+    range("reactor.spin_us", raw.spin_us, 0, 10_000)?;
+    Ok(Reactor { hot_core: raw.hot_core, service_core: raw.service_core, wait: raw.wait, spin_us: raw.spin_us })
+}
+
+fn range(key: &str, value: u64, low: u64, high: u64) -> Result<usize, Exit> {
+    let fits = (low..=high).contains(&value);
+    fits.then_some(value as usize).ok_or_else(|| Exit::bad(key, value, format!("{low} to {high}")))
+}

@@ -1,0 +1,24 @@
+//! The `samara` binary: one validator wired from the other crates, and the tools around it.
+//!
+//! `cli` parses and dispatches; `run` is one validator; `localnet` is many of them as child processes with load, checks and a report;
+//! `load` is the client side; `inspect` reads a validator's data; `genesis`, `keys` and `config` are what a validator starts from.
+
+pub mod bridge;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod genesis;
+pub mod inspect;
+pub mod keys;
+pub mod load;
+pub mod localnet;
+pub mod run {
+    //! One validator; the hot reactor's wiring lands here as a folder of its own.
+
+    /// Runs until SIGTERM or SIGINT.
+    pub fn command(prepared: crate::config::Prepared) -> Result<(), crate::exit::Exit> {
+        Err(crate::exit::Exit::Host(format!("this build cannot run validator {}: it has no hot reactor", prepared.me)))
+    }
+}
+pub mod service;
+pub mod units;

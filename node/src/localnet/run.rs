@@ -1,0 +1,361 @@
+//! The course of a localnet run.
+
+use super::cluster::Cluster;
+use super::progress::Progress;
+use super::report::Report;
+use super::schedule::{Event, Schedule};
+use super::verify::{self, Findings};
+use crate::bridge::NodeSnapshot;
+use crate::cli::LocalnetArgs;
+use crate::exit::Exit;
+use crate::genesis::{Create, GENESIS_FILE, Genesis, validator_directory};
+use crate::inspect::open_store;
+use crate::load::engine::{Engine, Gauges, Plan};
+use crate::load::outcome::Outcome;
+use crate::load::source::{Content, check_size};
+use samara_types::digest::hex;
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+const VALIDATORS: usize = 6;
+const DURATION: Duration = Duration::from_secs(20);
+/// How long transactions that were offered may take to become final after the last offer.
+const DRAIN: Duration = Duration::from_secs(20);
+/// Longest run with `--blocks`.
+const BLOCKS_TIMEOUT: Duration = Duration::from_secs(3600);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+
+/// The command.
+pub fn command(args: &LocalnetArgs) -> Result<(), Exit> {
+    let tx_size = check_size(args.tx_size)?;
+    let interrupted = on_interrupt()?;
+    let place = Place::choose(args);
+    let genesis = chain(args, &place)?;
+    let duration = if args.blocks.is_some() { None } else { Some(args.duration.unwrap_or(DURATION)) };
+    let schedule = Schedule::new(&args.kill, &args.restart, genesis.set.len(), duration)?;
+    crate::keys::make_directory("--report", &place.report)?;
+    let run = Run { args, tx_size, place: &place, genesis: &genesis, duration, interrupted: &interrupted };
+    let report = run.execute(schedule)?;
+    report.write(&place.report)?;
+    if args.json {
+        println!("{}", report.json());
+    } else {
+        println!("{}\nreport: {}", report.table(), place.report.display());
+    }
+    if !report.failed.is_empty() {
+        return Err(Exit::failed(format!("{} (data and logs: {})", report.failed.join("; "), place.data.display())));
+    }
+    place.remove_temporary();
+    Ok(())
+}
+
+/// SIGINT and SIGTERM end the load; a second one ends us at once (the kernel takes the validators along).
+fn on_interrupt() -> Result<Arc<AtomicBool>, Exit> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, flag.clone())
+            .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
+            .map_err(|error| Exit::failed(format!("signal handler: {error}")))?;
+    }
+    Ok(flag)
+}
+
+/// Where data and report go. Without `--dir` the data lies in the report directory and goes when all checks hold: the disk it is
+/// on decides what a synced write costs, so a memory file system would flatter the figures.
+struct Place {
+    report: PathBuf,
+    data: PathBuf,
+    temporary: bool,
+}
+
+impl Place {
+    fn choose(args: &LocalnetArgs) -> Place {
+        let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let report = args.report.clone().unwrap_or_else(|| PathBuf::from(format!("samara-report-{seconds}")));
+        let data = args.dir.clone().unwrap_or_else(|| report.join("data"));
+        Place { temporary: args.dir.is_none(), report, data }
+    }
+
+    /// Logs stay in the report directory when the data goes.
+    fn logs(&self, validators: usize) -> Vec<PathBuf> {
+        let log = |index| {
+            let log = validator_directory(&self.data, index).join("log");
+            let kept = self.report.join(format!("validator-{index}.log"));
+            if self.temporary && std::fs::copy(&log, &kept).is_ok() { kept } else { log }
+        };
+        (0..validators).map(log).collect()
+    }
+
+    fn remove_temporary(&self) {
+        if self.temporary {
+            // Left-over data is a nuisance, not a failure of the run.
+            let _ = std::fs::remove_dir_all(&self.data);
+        }
+    }
+}
+
+/// The chain in the data directory, or a new one.
+fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
+    let path = place.data.join(GENESIS_FILE);
+    if !path.exists() {
+        let validators = args.validators.unwrap_or(VALIDATORS);
+        let mut create = Create::new(validators, &args.stakes, &args.params, args.base_port.unwrap_or(1))?;
+        if args.base_port.is_none() {
+            create.base_port = free_ports(validators)?;
+        }
+        create.transport = args.transport;
+        create.name = "localnet".into();
+        return create.write(&place.data);
+    }
+    let genesis = Genesis::load(&path)?;
+    if let Some(validators) = args.validators.filter(|validators| *validators != genesis.set.len()) {
+        return Err(Exit::bad("--validators", validators, format!("{}, the number in {}", genesis.set.len(), path.display())));
+    }
+    let fixed = args.params.any() || !args.stakes.is_empty() || args.base_port.is_some();
+    if fixed {
+        let allowed = "a directory without a chain when stakes, ports or parameters are given: genesis.toml fixes them";
+        return Err(Exit::bad("--dir", place.data.display(), allowed));
+    }
+    Ok(genesis)
+}
+
+/// A base port whose whole range is free at the moment, below the ports the kernel hands out by itself.
+fn free_ports(validators: usize) -> Result<u16, Exit> {
+    let span = 3 * validators as u16;
+    let (low, high) = (20_000u16, 32_000 - span);
+    let start = (std::process::id() % u32::from((high - low) / span)) as u16;
+    let candidates = (0..(high - low) / span).map(|step| low + (start + step) % ((high - low) / span) * span);
+    let free = |base: &u16| {
+        (0..span).step_by(3).all(|at| {
+            let tcp = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+            UdpSocket::bind(("127.0.0.1", base + at)).is_ok() && tcp(base + at + 1) && tcp(base + at + 2)
+        })
+    };
+    candidates
+        .into_iter()
+        .find(free)
+        .ok_or_else(|| Exit::Host(format!("no {span} free ports in a row from {low} to 32000: use --base-port")))
+}
+
+struct Run<'a> {
+    args: &'a LocalnetArgs,
+    tx_size: usize,
+    place: &'a Place,
+    genesis: &'a Genesis,
+    /// None: until enough blocks are final.
+    duration: Option<Duration>,
+    interrupted: &'a AtomicBool,
+}
+
+impl Run<'_> {
+    fn execute(&self, schedule: Schedule) -> Result<Report, Exit> {
+        let transport = ("SAMARA_NETWORK__TRANSPORT", self.args.transport.as_str().to_string());
+        let mut cluster = Cluster::new(&self.place.data, self.genesis, vec![transport])?;
+        eprintln!("samara: starting {} validators in {}", self.genesis.set.len(), self.place.data.display());
+        let start_height = cluster.start_all(|| self.interrupted.load(Ordering::Relaxed))?;
+        cluster.begin_measuring();
+
+        let started = Instant::now();
+        let (outcome, duration) = self.drive(&mut cluster, schedule, start_height)?;
+        let answered_s = started.elapsed().as_secs_f64();
+        let unclean = cluster.stop();
+
+        let findings = self.verify(start_height, &outcome)?;
+        let mut failed = failed_checks(&findings, &outcome);
+        failed.extend(unclean.into_iter().map(|text| format!("clean end: {text}")));
+        if self.interrupted.load(Ordering::Relaxed) {
+            failed.push("interrupted".into());
+        }
+        Ok(Report {
+            chain: hex(&self.genesis.chain.0),
+            transport: self.args.transport.as_str(),
+            offered: (self.args.tps, self.args.tx_size),
+            duration_s: duration.as_secs_f64(),
+            answered_s,
+            start_height,
+            findings,
+            outcome,
+            snapshots: (0..self.genesis.set.len()).map(|index| self.snapshot(index)).collect(),
+            usage: cluster.usage(),
+            rss_kib: cluster.rss_kib().clone(),
+            failed,
+            logs: self.place.logs(self.genesis.set.len()),
+            git_commit: git_commit(),
+        })
+    }
+
+    /// Runs the load on a thread of its own; this thread, which started the validators, kills and restarts them.
+    fn drive(&self, cluster: &mut Cluster, schedule: Schedule, start_height: u64) -> Result<(Outcome, Duration), Exit> {
+        let plan = Plan {
+            chain: self.genesis.chain,
+            doors: self.genesis.addresses.iter().map(|addresses| addresses.client).collect(),
+            tps: self.args.tps,
+            count: None,
+            content: Content::Random { tx_size: self.tx_size, seed: self.args.seed },
+        };
+        let gauges = Arc::new(Gauges::default());
+        let offering = Arc::new(AtomicBool::new(true));
+        let engine = Engine::new(plan, gauges.clone());
+        let offer = offering.clone();
+        let load = std::thread::Builder::new()
+            .name("load".into())
+            .spawn(move || engine.run(|| offer.load(Ordering::Relaxed), DRAIN))
+            .map_err(|error| Exit::failed(format!("load thread: {error}")))?;
+        let started = Instant::now();
+        let outcome = self.supervise(cluster, schedule, start_height, &gauges, started);
+        let duration = started.elapsed();
+        offering.store(false, Ordering::Relaxed);
+        outcome?;
+        while !load.is_finished() {
+            cluster.check_alive()?;
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let outcome = load.join().map_err(|_| Exit::failed("the load generator panicked"))?;
+        Ok((outcome, duration))
+    }
+
+    /// Until the time is over or the blocks are final.
+    fn supervise(
+        &self,
+        cluster: &mut Cluster,
+        mut schedule: Schedule,
+        start_height: u64,
+        gauges: &Gauges,
+        started: Instant,
+    ) -> Result<(), Exit> {
+        let blocks = self.args.blocks.unwrap_or(u64::MAX);
+        let length = self.duration.map_or(blocks, |duration| duration.as_millis() as u64);
+        let mut progress = Progress::new(length);
+        let mut next_sample = started;
+        loop {
+            let elapsed = started.elapsed();
+            while let Some(event) = schedule.due(elapsed) {
+                apply(cluster, event, elapsed, &progress)?;
+            }
+            cluster.check_alive()?;
+            if elapsed >= next_sample.duration_since(started) {
+                next_sample += SAMPLE_EVERY;
+                cluster.sample();
+            }
+            let grown = gauges.height.load(Ordering::Relaxed).saturating_sub(start_height);
+            progress.update(if self.duration.is_some() { elapsed.as_millis() as u64 } else { grown }, elapsed, gauges);
+            let over = elapsed >= self.duration.unwrap_or(BLOCKS_TIMEOUT) || grown >= blocks;
+            if over || self.interrupted.load(Ordering::Relaxed) {
+                progress.finish();
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn verify(&self, start_height: u64, outcome: &Outcome) -> Result<Findings, Exit> {
+        let kept = self.place.data.join("acknowledged");
+        let mut acknowledged = verify::load_acknowledged(&kept)?;
+        acknowledged.extend(&outcome.acknowledged);
+        verify::save_acknowledged(&kept, &acknowledged)?;
+        let stores: Result<Vec<_>, _> =
+            (0..self.genesis.set.len()).map(|index| open_store(&validator_directory(&self.place.data, index))).collect();
+        verify::check(&stores?, &self.genesis.chain, start_height, &acknowledged)
+    }
+
+    fn snapshot(&self, index: usize) -> Option<NodeSnapshot> {
+        let path = validator_directory(&self.place.data, index).join("metrics.json");
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    }
+}
+
+fn apply(cluster: &mut Cluster, event: Event, elapsed: Duration, progress: &Progress) -> Result<(), Exit> {
+    let seconds = elapsed.as_secs_f64();
+    match event {
+        Event::Kill(index) => {
+            progress.say(&format!("{seconds:.1} s: killing validator {index}"));
+            cluster.kill(index);
+            Ok(())
+        }
+        Event::Restart(index) => {
+            progress.say(&format!("{seconds:.1} s: starting validator {index} again"));
+            cluster.start(index)
+        }
+    }
+}
+
+/// Names every check that does not hold.
+fn failed_checks(findings: &Findings, outcome: &Outcome) -> Vec<String> {
+    let mut failed = Vec::new();
+    if let Some(text) = &findings.disagreement {
+        failed.push(format!("agreement: {text}"));
+    }
+    let mut none = |name: &str, count: u64| {
+        if count > 0 {
+            failed.push(format!("{name} = {count}: allowed is 0"));
+        }
+    };
+    none("duplicates", findings.duplicates);
+    none("lost_acknowledged", findings.lost_acknowledged);
+    none("misplaced_acknowledged", findings.misplaced);
+    none("unanswered", outcome.unanswered);
+    if findings.blocks == 0 {
+        failed.push("finalized_blocks = 0: allowed is 1 or more".into());
+    }
+    failed
+}
+
+/// The commit of the checkout we run in, with `-dirty` when tracked files differ; `unknown` elsewhere.
+fn git_commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        String::from_utf8(output.stdout).ok().map(|text| text.trim().to_string())
+    };
+    let ours = git(&["rev-parse", "--show-toplevel"]).is_some_and(|top| Path::new(&top).join("samara.example.toml").is_file());
+    let Some(commit) = git(&["rev-parse", "HEAD"]).filter(|_| ours) else { return "unknown".into() };
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|changes| changes.is_empty());
+    if clean { commit } else { format!("{commit}-dirty") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command as Sub};
+    use clap::Parser;
+
+    fn args(line: &str) -> LocalnetArgs {
+        let Sub::Localnet(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!("localnet") };
+        args
+    }
+
+    #[test]
+    fn a_directory_with_a_chain_is_continued_and_contradictions_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = format!("samara localnet --dir {}", directory.path().display());
+        let made = chain(&args(&format!("{line} --validators 7")), &Place::choose(&args(&line))).unwrap();
+        assert_eq!(chain(&args(&line), &Place::choose(&args(&line))).unwrap(), made, "continued");
+        for (more, expected) in [(" --validators 6", "--validators = 6: allowed is 7"), (" --block-size 64K", "genesis.toml fixes them")] {
+            let exit = chain(&args(&(line.clone() + more)), &Place::choose(&args(&line))).unwrap_err();
+            assert!(exit.code() == 2 && exit.to_string().contains(expected), "{exit}");
+        }
+    }
+
+    #[test]
+    fn each_check_that_does_not_hold_is_named() {
+        let good = Findings { tips: vec![3; 6], blocks: 3, ..Findings::default() };
+        assert_eq!(failed_checks(&good, &Outcome::default()), Vec::<String>::new());
+        let bad = Findings { duplicates: 1, lost_acknowledged: 2, disagreement: Some("fork".into()), ..Findings::default() };
+        let failed = failed_checks(&bad, &Outcome { unanswered: 3, ..Outcome::default() }).join("|");
+        for name in ["agreement: fork", "duplicates = 1", "lost_acknowledged = 2", "unanswered = 3", "finalized_blocks = 0"] {
+            assert!(failed.contains(name), "{failed}");
+        }
+    }
+
+    #[test]
+    fn a_port_range_in_use_is_passed_over() {
+        let base = free_ports(6).unwrap();
+        let _held = TcpListener::bind(("127.0.0.1", base + 4)).unwrap();
+        let other = free_ports(6).unwrap();
+        assert!(other.abs_diff(base) >= 18, "{base} {other}");
+    }
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Everything a change must pass: format, lints, dependency directions, documentation, tests. Ends with the test runner's summary line.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+scripts/setup.sh
+say "format"
+cargo fmt --all --check
+say "dependency directions"
+scripts/check-arrows.sh
+if command -v cargo-deny >/dev/null; then
+    say "licences, duplicates, sources, advisories"
+    cargo deny check
+else
+    say "cargo-deny is not installed: licences, duplicates and advisories not checked (cargo install cargo-deny)"
+fi
+say "lints"
+cargo clippy --release --locked --workspace --all-targets -- -D warnings
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
+say "tests"
+if command -v cargo-nextest >/dev/null; then
+    cargo test --release --locked --workspace --doc --quiet >&2
+    exec cargo nextest run --cargo-profile release --locked --workspace --no-fail-fast "$@"
+fi
+exec cargo test --release --locked --workspace --no-fail-fast "$@"
