@@ -14,6 +14,11 @@ pub mod keyring;
 pub mod roster;
 pub mod transaction;
 
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod oracle;
+
 pub use bls::VoteSecret;
 pub use book::{Added, Settled, ViewBook};
 pub use certificate::{Certificate, CertificateReject};
