@@ -223,8 +223,16 @@ fn fd(file: &File) -> types::Fd {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+
+    /// Sleeps until the descriptor is readable; false after ten seconds.
+    pub fn becomes_readable(fd: RawFd) -> bool {
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: `poll` is one valid pollfd for the duration of the call.
+        let ready = unsafe { libc::poll(&mut poll, 1, 10_000) };
+        ready == 1 && poll.revents & libc::POLLIN != 0
+    }
 
     fn write(done: Done) -> Flight {
         let file = Arc::new(File::open("/dev/null").unwrap());

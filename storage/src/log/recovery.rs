@@ -77,9 +77,14 @@ pub fn list(dir: &Path) -> Result<Vec<u64>, LogError> {
 }
 
 /// Reads and parses one segment.
-pub fn parse(dir: &Path, index: u64, expected: Option<&LogIdentity>) -> Result<Parsed, LogError> {
+pub fn read_segment(dir: &Path, index: u64, expected: Option<&LogIdentity>) -> Result<Parsed, LogError> {
     let path = dir.join(segment_name(index));
     let bytes = read_bounded(&path).map_err(|source| LogError::Io { action: "read", path: path.clone(), source })?;
+    parse(path, &bytes, index, expected)
+}
+
+/// Parses the bytes of one segment.
+pub fn parse(path: PathBuf, bytes: &[u8], index: u64, expected: Option<&LogIdentity>) -> Result<Parsed, LogError> {
     let corrupt = |reason| LogError::Corrupt { path: path.clone(), offset: 0, reason };
     let header = Header::from_block(bytes.get(..BLOCK_BYTES).unwrap_or(&[])).ok_or(corrupt("the header does not parse"))?;
     if let Some(expected) = expected {
@@ -117,25 +122,43 @@ fn check_identity(path: &Path, found: &LogIdentity, expected: &LogIdentity) -> R
     Ok(())
 }
 
-/// Places segments, ascending by index, behind each other. `complete`: the list is not being changed, so a full segment must have a
-/// successor.
+/// Places segments, ascending by index, behind each other. `complete`: nobody changes the directory meanwhile, so a full segment must have
+/// a successor, and only one segment lies beyond the end.
 pub fn join(dir: &Path, parsed: Vec<Parsed>, complete: bool) -> Result<Scan, LogError> {
     let mut joiner = Joiner {
         scan: Scan { records: Vec::new(), segments: Vec::new(), link: Link::FIRST, end: (0, 1), torn: None },
         anchored: parsed.first().is_none_or(|first| first.header.index == 0),
         ended: false,
     };
-    for (at, segment) in parsed.iter().enumerate() {
-        let index = parsed[0].header.index + at as u64;
+    let first = parsed.first().map_or(0, |first| first.header.index);
+    for (segment, index) in parsed.iter().zip(first..) {
         if segment.header.index != index {
             return Err(LogError::MissingSegment { dir: dir.into(), index });
         }
         joiner.add(segment)?;
     }
-    if complete && !joiner.ended && !parsed.is_empty() {
-        return Err(LogError::MissingSegment { dir: dir.into(), index: parsed[0].header.index + parsed.len() as u64 });
+    if complete {
+        check_complete(dir, &parsed, joiner.scan.end.0)?;
     }
     Ok(joiner.scan)
+}
+
+fn check_complete(dir: &Path, parsed: &[Parsed], end: usize) -> Result<(), LogError> {
+    if let Some(last) = parsed.last().filter(|last| last.is_full()) {
+        return Err(LogError::MissingSegment { dir: dir.into(), index: last.header.index + 1 });
+    }
+    let next = end + usize::from(parsed.get(end).is_some_and(Parsed::is_full)) + 1;
+    match parsed.get(next + 1) {
+        Some(beyond) => Err(LogError::Corrupt { path: beyond.path.clone(), offset: 0, reason: "a segment beyond the next one" }),
+        None => Ok(()),
+    }
+}
+
+impl Parsed {
+    /// Whether its last block is written.
+    fn is_full(&self) -> bool {
+        (self.blocks.len() as u64 + 1) * BLOCK_BYTES as u64 == self.header.segment_bytes
+    }
 }
 
 struct Joiner {
@@ -169,8 +192,7 @@ impl Joiner {
             let dropped = matches!(state, BlockState::Damaged { kept, .. } if kept.is_empty());
             self.scan.end = (at, block as u64 + if dropped { 1 } else { 2 });
         }
-        let full = (segment.blocks.len() as u64 + 1) * BLOCK_BYTES as u64 == segment.header.segment_bytes;
-        if !full && !self.ended {
+        if !segment.is_full() && !self.ended {
             self.ended = true;
             self.scan.end = (at, segment.blocks.len() as u64 + 1);
         }
@@ -241,7 +263,7 @@ pub fn read_running(dir: &Path) -> Result<Vec<Record>, LogError> {
 fn read_once(dir: &Path) -> Result<Vec<Record>, LogError> {
     let mut parsed = Vec::new();
     for index in list(dir)?.into_iter().rev() {
-        parsed.push(parse(dir, index, None)?);
+        parsed.push(read_segment(dir, index, None)?);
     }
     parsed.reverse();
     Ok(join(dir, parsed, false)?.records)

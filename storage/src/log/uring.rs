@@ -77,7 +77,7 @@ pub struct LogStats {
     pub segments_prepared: u64,
     /// Segments deleted by prune.
     pub segments_deleted: u64,
-    /// Times a write waited for its segment to be prepared.
+    /// Passes in which records waited for a segment to be prepared.
     pub rotation_waits: u64,
 }
 
@@ -108,7 +108,6 @@ pub struct UringVoteLog {
 /// Where the next block goes.
 struct Current {
     file: Arc<File>,
-    /// Position in `segments`, counted from the back: 0 if there is no next segment yet, else 1.
     offset: u64,
 }
 
@@ -128,7 +127,7 @@ impl UringVoteLog {
         let config = LogConfig { mode: usable_mode(dir, config.mode), ..*config };
         remove_leftover(dir)?;
 
-        let parsed = recovery::list(dir)?.into_iter().map(|index| recovery::parse(dir, index, Some(&identity)));
+        let parsed = recovery::list(dir)?.into_iter().map(|index| recovery::read_segment(dir, index, Some(&identity)));
         let mut scan = recovery::join(dir, parsed.collect::<Result<_, _>>()?, true)?;
         if let Some(torn) = &scan.torn {
             scan.link = recovery::repair(torn, scan.link)?;
@@ -196,6 +195,12 @@ impl UringVoteLog {
             return Ok(());
         }
         self.ring.wait().map_err(|source| self.poisoned("wait for", self.dir.clone(), source))
+    }
+
+    /// Later writes go to a file opened for reading only.
+    #[cfg(test)]
+    pub(super) fn fail_writes(&mut self, read_only: File) {
+        self.current.file = Arc::new(read_only);
     }
 
     fn check(&self) -> Result<(), LogError> {
@@ -332,10 +337,14 @@ impl VoteLog for UringVoteLog {
     fn poll_durable(&mut self) -> Result<Option<LogSequence>, LogError> {
         self.check()?;
         let before = self.link;
+        let mut completed = false;
         while let Some(finished) = self.ring.reap() {
             self.finish(finished)?;
+            completed = true;
         }
-        self.write_next()?;
+        if completed {
+            self.write_next()?;
+        }
         self.do_chores()?;
         Ok((self.link != before).then(|| LogSequence(self.link.sequence - 1)))
     }
