@@ -207,3 +207,128 @@ impl Bell {
         if read == 8 { u64::from_ne_bytes(count) } else { 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const ITEMS: u64 = 300_000;
+
+    fn readable(fd: RawFd, timeout_ms: i32) -> bool {
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd, and the count says one.
+        unsafe { libc::poll(&mut poll, 1, timeout_ms) == 1 }
+    }
+
+    /// Sends with pauses of every length, so that pushes fall on each step of the consumer's way to sleep.
+    fn produce(mut sender: Sender<u64>) {
+        let mut pause = 1u64;
+        for item in 0..ITEMS {
+            let mut back = item;
+            while let Err(PushError::Full(item)) = sender.push(back) {
+                back = item;
+                std::thread::yield_now();
+            }
+            pause = pause.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (0..pause >> 57).for_each(|_| std::hint::spin_loop());
+            if pause >> 52 == 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_on_the_descriptor() {
+        let (sender, mut receiver) = ring::<u64>(64).expect("an eventfd");
+        let producer = std::thread::spawn(move || produce(sender));
+        let (mut expected, mut sleeps) = (0, 0);
+        while !receiver.is_finished() {
+            while let Some(item) = receiver.pop() {
+                assert_eq!(item, expected);
+                expected += 1;
+            }
+            if receiver.declare_sleep() {
+                sleeps += 1;
+                assert!(readable(receiver.wake_fd(), 30_000), "asleep for good after {expected} items");
+            }
+            receiver.declare_awake();
+        }
+        producer.join().expect("the producer ends");
+        assert_eq!(expected, ITEMS);
+        assert!(sleeps > 0, "the consumer never slept, so nothing was shown");
+    }
+
+    /// A waker that unparks a thread, and an executor of one future that parks with a limit.
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        struct Unpark(std::thread::Thread, AtomicBool);
+        impl std::task::Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.1.store(true, Ordering::SeqCst);
+                self.0.unpark();
+            }
+        }
+        let unpark = Arc::new(Unpark(std::thread::current(), AtomicBool::new(false)));
+        let waker = Waker::from(Arc::clone(&unpark));
+        let mut future = std::pin::pin!(future);
+        loop {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+                return value;
+            }
+            while !unpark.1.swap(false, Ordering::SeqCst) {
+                let asleep = std::time::Instant::now();
+                std::thread::park_timeout(Duration::from_secs(30));
+                assert!(asleep.elapsed() < Duration::from_secs(30), "asleep for good");
+            }
+        }
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_on_the_waker() {
+        let (sender, mut receiver) = ring::<u64>(64).expect("an eventfd");
+        let producer = std::thread::spawn(move || produce(sender));
+        block_on(async {
+            for expected in 0..ITEMS {
+                assert_eq!(receiver.recv().await, Some(expected));
+            }
+            assert_eq!(receiver.recv().await, None);
+        });
+        producer.join().expect("the producer ends");
+    }
+
+    #[test]
+    fn a_producer_writes_nothing_while_the_consumer_is_awake() {
+        let (mut sender, mut receiver) = ring::<u8>(8).expect("an eventfd");
+        sender.push(1).expect("room");
+        assert!(!readable(receiver.wake_fd(), 0));
+        assert!(!receiver.declare_sleep(), "an item waits");
+        receiver.declare_awake();
+        assert_eq!(receiver.pop(), Some(1));
+        assert!(receiver.declare_sleep());
+        sender.push(2).expect("room");
+        sender.push(3).expect("room");
+        assert!(readable(receiver.wake_fd(), 0));
+        receiver.declare_awake();
+        assert!(!readable(receiver.wake_fd(), 0), "one write for two pushes, read back");
+    }
+
+    #[test]
+    fn full_and_closed_rings_give_the_item_back() {
+        let (mut sender, receiver) = ring::<u8>(1).expect("an eventfd");
+        sender.push(1).expect("room");
+        assert_eq!(sender.push(2), Err(PushError::Full(2)));
+        drop(receiver);
+        assert_eq!(sender.push(3), Err(PushError::Closed(3)));
+    }
+
+    #[test]
+    fn the_last_items_come_before_the_end() {
+        let (mut sender, mut receiver) = ring::<u8>(4).expect("an eventfd");
+        sender.push(1).expect("room");
+        drop(sender);
+        assert!(!receiver.is_finished());
+        assert_eq!(block_on(receiver.recv()), Some(1));
+        assert_eq!(block_on(receiver.recv()), None);
+        assert!(receiver.is_finished());
+    }
+}

@@ -250,7 +250,9 @@ impl Sessions {
         let state = &mut self.peers[peer.at()];
         state.silent = state.sending.is_none() || now.since(state.last_heard) >= self.limits.dead_after;
         if now >= self.dial_wanted_at(peer) {
-            let wait = if self.peers[peer.at()].lower { Nanos(0) } else { self.limits.stagger };
+            // The side that sees a live session grow old dials at once; both would at a start, after a loss or a restart.
+            let at_once = self.peers[peer.at()].lower || self.peers[peer.at()].is_up();
+            let wait = if at_once { Nanos(0) } else { self.limits.stagger };
             self.peers[peer.at()].dial.get_or_insert(Dial {
                 began: now.after(wait),
                 attempts: 0,

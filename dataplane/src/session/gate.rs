@@ -27,14 +27,22 @@ pub struct GateLimits {
     pub source: Rate,
     /// Handshakes of one validator's address, proven and unproven each.
     pub validator: Rate,
-    /// Cookies sent.
+    /// Cookies sent to addresses of no validator.
     pub cookies: Rate,
+    /// Cookies sent to one validator's address.
+    pub validator_cookies: Rate,
 }
 
 impl Default for GateLimits {
     /// A handshake costs about 0.2 ms: 300 a second are 6 % of a core.
     fn default() -> Self {
-        GateLimits { global: Rate::new(300, 600), source: Rate::new(20, 40), validator: Rate::new(5, 10), cookies: Rate::new(1_000, 1_000) }
+        GateLimits {
+            global: Rate::new(300, 600),
+            source: Rate::new(20, 40),
+            validator: Rate::new(5, 10),
+            cookies: Rate::new(1_000, 1_000),
+            validator_cookies: Rate::new(100, 100),
+        }
     }
 }
 
@@ -53,6 +61,7 @@ pub enum Verdict {
 struct Validator {
     unproven: TokenBucket,
     proven: TokenBucket,
+    cookies: TokenBucket,
 }
 
 /// The gate's buckets.
@@ -69,13 +78,14 @@ impl Gate {
     pub fn new(limits: GateLimits, secret: [u8; 32], validators: usize) -> Gate {
         let start = Nanos(0);
         let own = TokenBucket::full(limits.validator, start);
+        let validator = Validator { unproven: own, proven: own, cookies: TokenBucket::full(limits.validator_cookies, start) };
         Gate {
             limits,
             secret,
             global: TokenBucket::full(limits.global, start),
             cookies: TokenBucket::full(limits.cookies, start),
             sources: vec![TokenBucket::full(limits.source, start); SOURCES],
-            validators: vec![Validator { unproven: own, proven: own }; validators],
+            validators: vec![validator; validators],
         }
     }
 
@@ -87,7 +97,14 @@ impl Gate {
         if !self.is_under_load(now) && self.admit_unproven(now, from, known) {
             return Verdict::Admit;
         }
-        if self.cookies.take(self.limits.cookies, now) { Verdict::AskCookie(self.cookie(bucket_of(now), from)) } else { Verdict::Refuse }
+        if self.may_send_cookie(now, known) { Verdict::AskCookie(self.cookie(bucket_of(now), from)) } else { Verdict::Refuse }
+    }
+
+    fn may_send_cookie(&mut self, now: Nanos, known: Option<usize>) -> bool {
+        match known {
+            Some(validator) => self.validators[validator].cookies.take(self.limits.validator_cookies, now),
+            None => self.cookies.take(self.limits.cookies, now),
+        }
     }
 
     /// Half of the global bucket is spent.
@@ -158,7 +175,7 @@ mod tests {
     }
 
     fn limits() -> GateLimits {
-        GateLimits { global: Rate::new(1, 8), source: Rate::new(1, 3), validator: Rate::new(1, 2), cookies: Rate::new(1, 4) }
+        GateLimits { global: Rate::new(1, 8), source: Rate::new(1, 3), validator: Rate::new(1, 2), cookies: Rate::new(1, 4), validator_cookies: Rate::new(1, 4) }
     }
 
     fn gate() -> Gate {
@@ -202,15 +219,15 @@ mod tests {
     #[test]
     fn a_forged_flood_leaves_a_validators_proven_bucket_alone() {
         let mut gate = gate();
-        let own = at(1, 7000);
+        let (own, other) = (at(1, 7000), at(2, 7000));
+        let cookie = gate.cookie(0, own);
         for forged in 0..10_000u32 {
             let source = if forged % 2 == 0 { own } else { SocketAddr::from((forged.to_be_bytes(), 1)) };
-            let known = (source == own).then_some(0);
-            gate.decide(Nanos(0), source, known, &NONE);
+            gate.decide(Nanos(0), source, (source == own).then_some(0), &NONE);
         }
         assert_eq!(gate.decide(Nanos(0), own, Some(0), &NONE), Verdict::Refuse, "cookies are rationed too");
-        let cookie = asked(gate.decide(Nanos::from_millis(1000), own, Some(0), &NONE));
-        assert_eq!(gate.decide(Nanos::from_millis(1000), own, Some(0), &cookie), Verdict::Admit);
+        assert_eq!(gate.decide(Nanos(0), own, Some(0), &cookie), Verdict::Admit);
+        asked(gate.decide(Nanos(0), other, Some(1), &NONE));
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod transport;
 mod window;
 mod wire;
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
