@@ -203,6 +203,12 @@ impl UringVoteLog {
         self.current.file = Arc::new(read_only);
     }
 
+    /// Whether nothing is in flight and nothing is due.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.in_flight.is_none() && self.chore.is_none() && self.due_chore().is_none()
+    }
+
     fn check(&self) -> Result<(), LogError> {
         self.poison.clone().map_or(Ok(()), |cause| Err(LogError::Poisoned(cause)))
     }
@@ -267,7 +273,7 @@ impl UringVoteLog {
         started.map_err(|source| self.poisoned(action.0, self.dir.join(action.1), source))
     }
 
-    fn due_chore(&mut self) -> Option<Chore> {
+    fn due_chore(&self) -> Option<Chore> {
         if self.next.is_none() {
             let index = self.segments[self.current_at()].index + 1;
             let header = Header { identity: self.identity, index, segment_bytes: self.config.segment_bytes };
