@@ -24,7 +24,7 @@ mod telemetry;
 mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::service) mod tests;
 
 pub use door::DoorLimits;
 pub use reactor::{ServiceError, ServiceHandle, start};

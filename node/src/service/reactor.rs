@@ -20,6 +20,8 @@ use telemetry::{ServiceCounters, count};
 const DISPATCH_BURST: usize = 128;
 /// How long clients may read their last answers at a stop.
 const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
+/// How far back a start looks for recent transactions: the default `dedup_heights`, beyond which a chain includes them again anyway.
+const RECENT_HEIGHTS: usize = 10_000;
 /// Registered I/O memory of the executor; its sockets do not use it, so the least glommio takes.
 const IO_MEMORY: usize = 64 << 10;
 /// Blocking threads: one for commits, one for reads and the metrics file.
@@ -237,7 +239,7 @@ fn recent_blocks(
 ) -> Result<Vec<(Height, Vec<TransactionId>)>, StoreError> {
     let mut blocks = Vec::new();
     let mut known = 0;
-    for height in (1..=tip.0).rev().map(Height) {
+    for height in (1..=tip.0).rev().take(RECENT_HEIGHTS).map(Height) {
         let Some(block) = store.block_at(height)? else { break };
         let ids = store::transaction_ids(chain, block.payload());
         known += ids.len();

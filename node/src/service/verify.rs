@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 /// Payloads that may wait, each at most one datagram.
-const PAYLOADS_MAX: usize = 1_024;
+pub(super) const PAYLOADS_MAX: usize = 1_024;
 /// Transactions of one batch: the longest this task holds the executor (about 2 ms).
 const BATCH_MAX: usize = 64;
 

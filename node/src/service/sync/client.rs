@@ -159,11 +159,8 @@ struct Run {
 impl Run {
     fn add_block(&mut self, tip: &Tip, body: &[u8]) -> Result<(), SyncFault> {
         let block = decode_block(body).ok_or(SyncFault::Malformed)?;
-        let below = self.blocks.last().map_or(*tip, |last| Tip {
-            height: last.header().height,
-            view: last.header().view,
-            digest: last.digest(),
-        });
+        let below =
+            self.blocks.last().map_or(*tip, |last| Tip { height: last.header().height, view: last.header().view, digest: last.digest() });
         let header = block.header();
         let linked = header.height == below.height.next() && header.parent_digest == below.digest && header.parent_view == below.view;
         if !linked {
@@ -196,7 +193,6 @@ impl Run {
         access::<ArchivedCertificate>(&self.certificate).ok_or(SyncFault::Malformed)
     }
 
-    #[expect(clippy::type_complexity, reason = "the form ToHot::Synced carries")]
     fn take_proven(&mut self, certificate: Certificate) -> (Vec<(Block, Option<Certificate>)>, u64) {
         let rest = self.blocks.split_off(self.certified);
         let mut proven: Vec<_> = std::mem::replace(&mut self.blocks, rest).into_iter().map(|block| (block, None)).collect();

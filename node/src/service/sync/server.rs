@@ -23,14 +23,14 @@ const READ_BLOCKS: usize = 32;
 
 /// Connections being served.
 #[derive(Default)]
-struct Served {
+struct Slots {
     count: usize,
     peers: HashSet<ValidatorIndex>,
 }
 
 /// Accepts catch-up connections for ever; each is served in `queue`.
 pub(in super::super) async fn accept(shared: Rc<Shared>, listener: TcpListener, queue: TaskQueueHandle) {
-    let served = Rc::new(RefCell::new(Served::default()));
+    let served = Rc::new(RefCell::new(Slots::default()));
     loop {
         let Ok(stream) = listener.accept().await else {
             refused(&shared, SyncFault::Unreachable);
@@ -62,7 +62,7 @@ fn refused(shared: &Shared, fault: SyncFault) {
     count(&mut shared.counters.borrow_mut().sync_server_refused, fault.as_str());
 }
 
-async fn serve(shared: &Shared, served: &RefCell<Served>, stream: TcpStream) -> Result<(), SyncFault> {
+async fn serve(shared: &Shared, served: &RefCell<Slots>, stream: TcpStream) -> Result<(), SyncFault> {
     let identity = Identity { chain: &shared.chain, secret: &shared.session_secret };
     let (mut stream, key) = RecordStream::accept(identity, stream, shared.sync_limits.patience).await?;
     let set = shared.roster.set();
@@ -102,8 +102,11 @@ async fn answer(shared: &Shared, stream: &mut RecordStream) -> Result<(), SyncFa
     }
 }
 
-/// Stored bytes of the next blocks, each with its L-notarization if it has one of its own.
-fn read_run(store: &dyn BlockStore, from: Height) -> Result<Vec<(Vec<u8>, Option<message::Certificate>)>, StoreError> {
+/// A block as stored, with its L-notarization if it has one of its own.
+type Served = (Vec<u8>, Option<message::Certificate>);
+
+/// The next blocks.
+fn read_run(store: &dyn BlockStore, from: Height) -> Result<Vec<Served>, StoreError> {
     let blocks = store.blocks_from(from, READ_BLOCKS)?;
     let with_certificate = |block: samara_storage::StoredBlock| {
         let certificate = store.certificate(block.header().view, CertificateKind::L)?;

@@ -63,11 +63,7 @@ impl RecordStream {
     }
 
     /// Answers a handshake; also says which static key the other side holds.
-    pub(super) async fn accept(
-        identity: Identity<'_>,
-        tcp: TcpStream,
-        patience: Duration,
-    ) -> Result<(RecordStream, [u8; 32]), SyncFault> {
+    pub(super) async fn accept(identity: Identity<'_>, tcp: TcpStream, patience: Duration) -> Result<(RecordStream, [u8; 32]), SyncFault> {
         let prologue = identity.prologue();
         let noise = identity.builder(&prologue).and_then(Builder::build_responder).map_err(|_| SyncFault::Handshake)?;
         within(patience, respond(tcp, noise, patience)).await.ok_or(SyncFault::TimedOut)?
