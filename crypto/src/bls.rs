@@ -24,10 +24,11 @@
 //! A single signature, a certificate's aggregate and a proof of possession get their own subgroup check. Infinity is never a valid
 //! signature of one member (no key is zero) and is refused at decoding.
 
-use blst::min_sig::{AggregateSignature, PublicKey, SecretKey, Signature};
+use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
 use blst::{BLST_ERROR, Pairing, blst_p1_affine, blst_p2_affine};
 use samara_types::{SigningDomain, Subject};
 use std::fmt;
+use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 /// Hash-to-curve tag of votes and nullifies.
@@ -129,22 +130,38 @@ pub(crate) fn sum<'a>(signatures: impl IntoIterator<Item = &'a Signature>) -> Ag
     total
 }
 
-/// `e(signature, g2) = e(H(message), key)` with two Miller loops and one final exponentiation, on the calling thread.
+/// `e(H(message), key) * e(signature, -g2) = 1` with one shared Miller loop and one final exponentiation, on the calling thread.
 ///
-/// `Signature::verify` of blst hands its work to a thread pool, which a pinned reactor must not do; `Pairing` does not. blst refuses a key
-/// at infinity, but the keys of colluders may sum to it, and then the sum of valid signatures is infinity too.
+/// `Signature::verify` of blst hands its work to a thread pool, which a pinned reactor must not do, and `Pairing` by itself runs the loop of
+/// the signature apart. Infinity has no place in the loop: the keys of colluders may sum to it, and then so must their signatures.
 fn pairing_check(signature: &Signature, key: &PublicKey, message: &[u8], tag: &[u8]) -> bool {
-    if *key == PublicKey::default() {
-        return *signature == Signature::from(blst_p1_affine::default());
+    let at_infinity = (*signature == Signature::from(blst_p1_affine::default()), *key == PublicKey::default());
+    if at_infinity != (false, false) {
+        return at_infinity == (true, true);
+    }
+    if !signature.subgroup_check() {
+        return false;
     }
     let (point, key): (&blst_p1_affine, &blst_p2_affine) = (signature.into(), key.into());
     let mut pairing = Pairing::new(true, tag);
-    if pairing.aggregate(key, false, point, true, message, &[]) != BLST_ERROR::BLST_SUCCESS {
+    let no_signature = &();
+    if pairing.aggregate(key, false, no_signature, false, message, &[]) != BLST_ERROR::BLST_SUCCESS {
         return false;
     }
+    pairing.raw_aggregate((&*MINUS_GENERATOR).into(), point);
     pairing.commit();
     pairing.finalverify(None)
 }
+
+/// The generator of G2, negated.
+static MINUS_GENERATOR: LazyLock<PublicKey> = LazyLock::new(|| {
+    let mut one = [0; 32];
+    one[31] = 1;
+    let generator = SecretKey::from_bytes(&one).expect("one is a secret").sk_to_pk();
+    let mut total = AggregatePublicKey::from_public_key(&PublicKey::default());
+    total.sub_aggregate(&AggregatePublicKey::from_public_key(&generator));
+    total.to_public_key()
+});
 
 #[cfg(test)]
 mod tests;
