@@ -135,6 +135,11 @@ impl ShredHeader {
         }
     }
 
+    /// The view named by a shred message; None if it is too short.
+    pub fn view_of(message: &[u8]) -> Option<View> {
+        ShredHeader::ref_from_prefix(message).ok().map(|(header, _)| View(header.view.get()))
+    }
+
     /// The commitment it claims, given the root its path leads to. None where a field is malformed.
     pub fn commitment(&self, root: Digest) -> Option<SliceCommitment> {
         let shape = self.shape()?;

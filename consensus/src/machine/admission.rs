@@ -170,9 +170,10 @@ impl<A: Application> Consensus<A> {
         if view <= self.chain.tip().view || view.0 > self.view.0.saturating_add(VIEWS_AHEAD) {
             return;
         }
+        let current = self.view;
         let state = self.state(view);
         state.proposal = ProposalState::Refused;
-        if view == self.view && state.voted.is_none() && !state.nullified {
+        if view == current && state.voted.is_none() && !state.nullified {
             self.nullify(view);
         }
     }

@@ -41,7 +41,6 @@ pub struct Config {
 }
 
 /// What happens to the machine. Bytes are borrowed from the packet.
-#[derive(Debug)]
 pub enum Input<'a> {
     /// A vote from its signer's session.
     Vote(ValidatorIndex, &'a ArchivedVote),
@@ -199,6 +198,8 @@ pub struct Consensus<A: Application> {
     /// L-notarization at or below the tip with the highest view, for laggards.
     tip_certificate: Option<Certificate>,
     view: View,
+    /// Time of the last input.
+    now: Nanos,
     entered_at: Nanos,
     previous_entered_at: Nanos,
     states: BTreeMap<View, ViewState>,
@@ -227,6 +228,7 @@ impl<A: Application> Consensus<A> {
         if self.halted {
             return;
         }
+        self.now = now;
         self.observe(now);
         match input {
             Input::Vote(from, vote) => self.on_vote(from, vote),
@@ -255,7 +257,9 @@ impl<A: Application> Consensus<A> {
     /// When to call [`Consensus::handle`] with [`Input::Tick`] at the latest.
     pub fn next_deadline(&self) -> Option<Nanos> {
         let timeout = self.timeout_at().unwrap_or(self.retransmit_at);
-        let propose = self.propose_at().unwrap_or(timeout);
+        // A turn that came but lacks something is looked at again with the next input, at the latest after a twentieth of the timeout.
+        let retry = self.now.after(Nanos(self.config.params.view_timeout.0 / 20));
+        let propose = self.propose_at().map_or(timeout, |at| if at > self.now { at } else { retry });
         let fetch = self.wanted.values().copied().min().unwrap_or(timeout);
         Some(timeout.min(propose).min(fetch).min(self.retransmit_at))
     }

@@ -68,6 +68,7 @@ impl<A: Application> Consensus<A> {
             schedule,
             secret,
             app,
+            now,
             entered_at: now,
             previous_entered_at: now,
             states: BTreeMap::new(),

@@ -42,8 +42,9 @@ impl<A: Application> Consensus<A> {
     /// Our own block: recorded as proposal and as vote, sent when both are durable.
     pub(super) fn on_proposed(&mut self, block: Arc<Block>) {
         let (view, digest) = (block.header().view, block.digest());
+        let current = self.view;
         let state = self.state(view);
-        if view != self.view || state.voted.is_some() || state.nullified {
+        if view != current || state.voted.is_some() || state.nullified {
             return;
         }
         self.chain.insert(Arc::clone(&block));

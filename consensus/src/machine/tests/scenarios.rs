@@ -120,7 +120,8 @@ fn a_view_we_nullified_is_still_finalized_when_enough_others_voted() {
         cluster.deliver(voter, slow, &Packet::Vote(cluster.vote_from(voter, 1, block.digest())));
     }
     assert_eq!(cluster.nodes[slow].trace.finalized.len(), 1);
-    assert_eq!(cluster.nodes[slow].trace.records.len(), 1, "no vote after the nullify");
+    let of_view_1 = cluster.nodes[slow].trace.records.iter().filter(|record| record.view() == View(1)).count();
+    assert_eq!(of_view_1, 1, "no vote after the nullify");
 }
 
 #[test]
@@ -243,7 +244,7 @@ fn a_lossy_network_still_finalizes() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 33) % 100 >= 30
     });
-    cluster.run(600);
+    cluster.run(400);
     let heights = cluster.heights();
     assert!(heights.iter().all(|h| *h >= 5), "{heights:?}");
 }
