@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Kernel-bypass validators: Rotor dissemination under Minimmit consensus.
 #[derive(Parser, Debug)]
-#[command(name = "samara", version, about, disable_help_subcommand = true)]
+#[command(name = "samara", version, disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -375,6 +375,9 @@ fn usage_line(error: &clap::Error) -> String {
         (ErrorKind::MissingRequiredArgument, Some(argument), _) => {
             format!("{argument} is missing: it is required (see `samara --help`)")
         }
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand, ..) => {
+            "a subcommand is missing: see `samara --help`".into()
+        }
         (ErrorKind::UnknownArgument, Some(argument), _) => format!("{argument}: no such argument (see `samara --help`)"),
         _ => one_line(&error.render().to_string().replace("error: ", "")).chars().take(400).collect(),
     }
@@ -413,5 +416,6 @@ mod tests {
         assert_eq!(line("samara keygen"), "--out is missing: it is required (see `samara --help`)");
         assert_eq!(line("samara run --confg x"), "--confg: no such argument (see `samara --help`)");
         assert!(!line("samara fly").contains('\n'));
+        assert_eq!(line("samara"), "a subcommand is missing: see `samara --help`");
     }
 }

@@ -44,8 +44,8 @@ fn bad_content_is_refused_with_key_value_and_what_is_allowed() {
     let (genesis, _) = create().make().unwrap();
     let vote_key = samara_types::digest::hex(&genesis.set.entries()[0].vote_key);
     let cases = [
-        ("stake = 1\n", "stake = 9\n", "stakes[0] = 9"),
-        ("stake = 1\n", "stake = 1\nsteak = 1\n", "steak"),
+        ("\nstake = 1\n", "\nstake = 9\n", "stakes[0] = 9"),
+        ("\nstake = 1\n", "\nstake = 1\nsteak = 1\n", "steak"),
         ("fault_stake = 1", "fault_stake = 2", "fault_stake = 2"),
         ("view_timeout_ms = 500", "view_timeout_ms = 1", "params.view_timeout_ms = 1: allowed is 20 to 60000"),
         (vote_key.as_str(), "abcd", "validator[0].keys.vote_key = abcd: allowed are 192 hexadecimal digits"),

@@ -9,7 +9,9 @@ fn report() -> Report {
     snapshot.stage_ns.insert("decode".into(), 500_000_000);
     let mut outcome = Outcome { offered: 101, accepted: 100, finalized: 100, ..Outcome::default() };
     outcome.rejected.insert("mempool_full", 1);
-    outcome.doors = vec![Door { height: 9, gap_max: Duration::from_millis(120), ..Door::default() }; 2];
+    let mut door = Door::default();
+    (door.height, door.gap_max) = (9, Duration::from_millis(120));
+    outcome.doors = vec![door; 2];
     (1..=100).for_each(|value| outcome.latency_us.record(value * 1000));
     let findings = Findings { tips: vec![10, 8], blocks: 10, transactions: 100, payload_bytes: 51_200, ..Findings::default() };
     Report {
