@@ -50,6 +50,11 @@ impl Frame {
         self.peer = peer;
     }
 
+    #[cfg(test)]
+    pub(crate) fn headroom_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer.bytes_mut()[..HEADROOM_BYTES]
+    }
+
     pub(crate) fn buffer(&self) -> &Buffer {
         &self.buffer
     }

@@ -373,19 +373,39 @@ fn wait_says_what_ended_it() {
     });
 }
 
+/// Returns once the thread sleeps in the kernel.
+fn until_asleep(thread: libc::pid_t) {
+    let path = format!("/proc/self/task/{thread}/stat");
+    // The state is the first field behind the parenthesised name.
+    while !std::fs::read_to_string(&path).expect("procfs").rsplit(") ").next().is_some_and(|rest| rest.starts_with('S')) {
+        std::thread::yield_now();
+    }
+}
+
 #[test]
-fn a_sleeping_port_is_woken_from_another_thread() {
+fn a_sleeping_port_is_woken_by_every_packet_and_by_a_descriptor() {
     for_rungs(&PortConfig::tiny(), |port| {
         let to = port.local_addr();
         let (mut near, _far, fd) = wake_pair();
+        // SAFETY: no arguments.
+        let sleeper = unsafe { libc::gettid() };
+        let mut frames = Vec::new();
         std::thread::scope(|scope| {
-            scope.spawn(|| StdSocket::bind(V4).and_then(|socket| socket.send_to(&[9; 9], to)).expect("loopback"));
-            assert_eq!(port.wait(None, &[fd]), Wake::Port);
-            let mut frames = Vec::new();
-            assert_eq!(port.rx_burst(&mut frames, 8), 1);
-            port.release(frames.remove(0));
-            scope.spawn(|| near.write_all(b"x").expect("room for a byte"));
-            assert_eq!(port.wait(None, &[fd]), Wake::Descriptor);
+            for round in 0..10 {
+                scope.spawn(move || {
+                    until_asleep(sleeper);
+                    StdSocket::bind(V4).and_then(|socket| socket.send_to(&[round; 9], to)).expect("loopback");
+                });
+                assert_eq!(port.wait(Some(Duration::from_secs(10)), &[fd]), Wake::Port);
+                assert_eq!(port.rx_burst(&mut frames, 8), 1);
+                assert_eq!(&frames[0][..], &[round; 9]);
+                port.release(frames.remove(0));
+            }
+            scope.spawn(move || {
+                until_asleep(sleeper);
+                near.write_all(b"x").expect("room for a byte");
+            });
+            assert_eq!(port.wait(Some(Duration::from_secs(10)), &[fd]), Wake::Descriptor);
         });
     });
 }
@@ -486,12 +506,11 @@ fn a_full_send_buffer_keeps_frames_queued_until_there_is_room() {
     let commands =
         ["link set lo up", "link add near type veth peer name far", "addr add 10.7.0.1/24 dev near", "link set near up", "link set far up"];
     in_namespace("full send buffer", &commands, || {
-        for rung in RUNGS {
+        for (rung, neighbour) in RUNGS.into_iter().zip(["10.7.0.2", "10.7.0.3"]) {
             let config = PortConfig { rx_frames: 16, tx_frames: 256, socket_buffer_bytes: 16384, gso: true };
             let Some(mut port) = bind(rung, "10.7.0.1:0", &config) else { continue };
-            assert!(ip("neigh flush dev near"));
-            let silent: SocketAddr = "10.7.0.2:9".parse().expect("an address");
-            let sent = (0..256).filter(|number| queue(&mut *port, &datagram(*number), silent)).count();
+            let silent: SocketAddr = format!("{neighbour}:9").parse().expect("an address");
+            let sent = (0..256).filter(|number| queue(&mut *port, &[*number as u8; 1372], silent)).count();
             assert_eq!(sent, 256);
             port.flush();
             let stuck = port.stats();
@@ -499,11 +518,16 @@ fn a_full_send_buffer_keeps_frames_queued_until_there_is_room() {
             assert!(stuck.frames.holds());
             assert_eq!(port.wait(Some(Duration::ZERO), &[]), Wake::Timeout, "the socket cannot take more");
 
-            assert!(ip("neigh replace 10.7.0.2 lladdr 02:00:00:00:00:02 dev near nud permanent"));
-            while port.conservation().queued > 0 {
-                assert_eq!(settle(&mut *port), Wake::Port);
-                port.flush();
-            }
+            let (mut near, _far, done) = wake_pair();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    assert!(ip(&format!("neigh replace {neighbour} lladdr 02:00:00:00:00:02 dev near nud permanent")));
+                    near.write_all(b"x").expect("room for a byte");
+                });
+                while port.conservation().queued > 0 {
+                    assert_ne!(port.wait(Some(Duration::from_secs(10)), &[done]), Wake::Timeout, "room wakes the port");
+                }
+            });
             let stats = port.stats();
             assert_eq!((stats.tx_packets, stats.tx_dropped()), (256, 0), "{stats:?}");
             assert_conserved(&*port);

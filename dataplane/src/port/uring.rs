@@ -114,6 +114,14 @@ impl UringPort {
         }
     }
 
+    /// What to sleep on. With deferred task run the kernel does not wake a poll on the ring when a datagram comes (the receive has not run yet), but the
+    /// socket is readable until it has run; in the other modes it runs while we sleep, and the ring is readable.
+    fn descriptors(&self) -> [(RawFd, i16); 2] {
+        let readable = if self.ring.posted() > 0 { libc::POLLIN } else { 0 };
+        let writable = if self.queue.is_empty() { 0 } else { libc::POLLOUT };
+        [(self.socket.fd(), readable | writable), (self.ring.fd(), libc::POLLIN)]
+    }
+
     fn go_home(&mut self, frame: Frame) {
         if self.pool.is_rx(&frame) { self.ring.post(frame) } else { self.pool.put(frame) }
     }
@@ -185,10 +193,8 @@ impl Port for UringPort {
         if !self.ready.is_empty() {
             return Wake::Port;
         }
-        let own = [(self.ring.fd(), libc::POLLIN), (self.socket.fd(), libc::POLLOUT)];
-        let own = if self.queue.is_empty() { &own[..1] } else { &own[..] };
         self.stats.syscalls += 1;
-        let slept = self.sleeper.sleep(own, wake, timeout);
+        let slept = self.sleeper.sleep(&self.descriptors(), wake, timeout);
         self.pump();
         match slept {
             _ if !self.ready.is_empty() => Wake::Port,

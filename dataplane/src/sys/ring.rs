@@ -330,3 +330,48 @@ impl Drop for BufferRing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::Pool;
+
+    /// A frame as the kernel leaves it: lengths, flags, an IPv4 sender.
+    fn frame(pool: &mut Pool, name_bytes: u32, payload_bytes: u32, flags: i32) -> Frame {
+        let mut frame = pool.take_rx().expect("the test sizes the pool");
+        let head: Vec<u8> = [name_bytes, 0, payload_bytes, flags as u32].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let name = Name::new("127.0.0.1:7".parse().expect("an address"));
+        frame.headroom_mut()[..OUT_BYTES].copy_from_slice(&head);
+        frame.headroom_mut()[OUT_BYTES..OUT_BYTES + NAME_BYTES].copy_from_slice(&name.bytes);
+        frame
+    }
+
+    #[test]
+    fn what_the_kernel_describes_is_range_checked() {
+        let mut pool = Pool::new(16, 1);
+        let good = judge(frame(&mut pool, 16, 100, 0), 164);
+        assert!(matches!(good, Received::Datagram(f) if f.len() == 100 && f.peer().port() == 7));
+        assert!(matches!(judge(frame(&mut pool, 16, 4000, libc::MSG_TRUNC), 2112), Received::Oversize(_)));
+        let wrong =
+            [(16, 100, 163), (16, 100, -5), (16, 2049, 2113), (16, u32::MAX, 2112), (15, 100, 164), (49, 100, 164), (u32::MAX, 100, 164)];
+        for (name_bytes, payload_bytes, result) in wrong {
+            let verdict = judge(frame(&mut pool, name_bytes, payload_bytes, 0), result);
+            assert!(matches!(verdict, Received::Malformed(_)), "{name_bytes} {payload_bytes} {result}");
+        }
+    }
+
+    #[test]
+    fn only_a_posted_buffer_can_be_taken_and_only_once() {
+        let mut pool = Pool::new(3, 1);
+        let mut buffers = BufferRing::new(3);
+        while let Some(frame) = pool.take_rx() {
+            buffers.post(frame);
+        }
+        assert_eq!((buffers.entries, buffers.posted), (4, 3));
+        assert!(buffers.take(3).is_none() && buffers.take(u16::MAX).is_none());
+        let frame = buffers.take(1).expect("posted");
+        assert!(buffers.take(1).is_none());
+        buffers.post(frame);
+        assert_eq!((buffers.tail, buffers.posted), (4, 3));
+    }
+}
