@@ -19,7 +19,7 @@
 //! **One subgroup check, on the sum.** Decoding puts points on the curve but not into the subgroup of prime order r, and the pairing
 //! equation means something for subgroup members only; so the sum is checked. Write the curve group as subgroup times cofactor part:
 //! members whose cofactor parts are not zero but cancel are the case above again, colluders only, with a sum inside the subgroup. The
-//! group verdict stays linear in the errors (over the whole curve group), which is what [`crate::bisect`] relies on.
+//! group verdict stays linear in the errors (over the whole curve group), which is what the bisection relies on.
 //!
 //! A single signature, a certificate's aggregate and a proof of possession get their own subgroup check. Infinity is never a valid
 //! signature of one member (no key is zero) and is refused at decoding.
