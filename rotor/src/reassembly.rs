@@ -60,13 +60,13 @@ pub struct ReassemblyConfig {
     pub retain_views: u64,
     /// Most bytes of shreds, slices and blocks. The default is sixteen views that are each as large as a view can get.
     pub bytes_max: usize,
-    /// Most requests that wait for their answer.
+    /// Most requests that wait for their answer. 16 slices are 700 KiB in flight, what a receive buffer should bear.
     pub outstanding_max: usize,
     /// First deadline of a request; doubles with each attempt.
     pub request_timeout: Nanos,
     /// Last deadline of a request.
     pub request_timeout_max: Nanos,
-    /// How long a slice of the current view may lack shreds before they are asked for.
+    /// How long a slice of the current view may lack shreds, with none coming, before they are asked for.
     pub gap_delay: Nanos,
 }
 
@@ -79,7 +79,7 @@ impl ReassemblyConfig {
             window_views: 64,
             retain_views: 32,
             bytes_max: 16 * view_bytes_max(&Planner::new(&params, set)),
-            outstanding_max: 64,
+            outstanding_max: 16,
             request_timeout: Nanos::from_millis(30),
             request_timeout_max: Nanos::from_millis(200),
             gap_delay: Nanos::from_millis(30),

@@ -71,6 +71,7 @@ impl Reassembly {
             // Stored by repair before its commitment was known to be signed; it may still have to travel on.
             return if relay { Ok(ShredAccepted { relay }) } else { Err(ShredReject::Duplicate) };
         }
+        variant.since = now;
         self.recharge(shred.view);
         self.decode_if_enough(now, shred.view, shred.slice, at);
         Ok(ShredAccepted { relay })

@@ -5,7 +5,7 @@
 //! one peer at a time per slice, signers of the certificate first, and stay until a valid answer came: a wrong answer moves on at once and is kept
 //! against the peer, silence moves on at the deadline (and an answer after it is still taken).
 
-use super::view::{Content, Variant, Want};
+use super::view::{Variant, Want};
 use super::{Reassembly, ShredAccepted, ShredReject, WANTS_MAX};
 use crate::wire::ReceivedShred;
 use samara_types::block::SLICES_MAX;
@@ -218,17 +218,15 @@ impl Reassembly {
         let roots: Vec<(Digest, Goal)> = self.outstanding.iter().filter(|request| answers(request)).filter_map(root_of).collect();
         let state = self.views.get(&view).ok_or(ShredReject::Unrequested)?;
         let variants = &state.slice(slice).ok_or(ShredReject::Unrequested)?.variants;
-        let mut lacking = variants.iter().filter(|variant| roots.iter().any(|(root, _)| *root == variant.commitment.root)).peekable();
-        if lacking.peek().is_none() {
+        let lacking: Vec<_> = variants.iter().filter(|variant| roots.iter().any(|(root, _)| *root == variant.commitment.root)).collect();
+        if lacking.is_empty() {
             return Err(ShredReject::Unrequested);
         }
-        let reject = lacking.fold(Some(ShredReject::Done), |reject, variant| match variant.content {
-            Content::Collecting(_) if variant.seen & bit == 0 => None,
-            Content::Collecting(_) => reject.map(|_| ShredReject::Duplicate),
-            _ => reject,
-        });
-        if let Some(reject) = reject {
-            return Err(reject);
+        if !lacking.iter().any(|variant| variant.is_collecting()) {
+            return Err(ShredReject::Done);
+        }
+        if !lacking.iter().any(|variant| variant.is_collecting() && variant.seen & bit == 0) {
+            return Err(ShredReject::Duplicate);
         }
         let root = shred.root().ok_or(ShredReject::Malformed)?;
         if !roots.iter().any(|(asked, _)| *asked == root) {

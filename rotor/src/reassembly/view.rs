@@ -43,7 +43,7 @@ pub(super) struct Variant {
     pub(super) seen: u128,
     /// Shreds this node sent on.
     pub(super) relayed: u128,
-    /// When it became known.
+    /// When it became known or last gained a disseminated shred.
     pub(super) since: Nanos,
     /// Requests made for it.
     pub(super) attempts: u32,
