@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code)]
 
+mod directory;
 mod io;
 pub mod log;
 pub mod store;

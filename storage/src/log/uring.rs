@@ -12,6 +12,7 @@ use super::chore::{Chore, PREPARATION, Stage, segment_name};
 use super::format::{BLOCK_BYTES, Header, Link, RECORDS_PER_BLOCK, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, write_block};
 use super::recovery::{self, Segment};
 use super::{LogError, LogIdentity, LogSequence, Recovered, VoteLog};
+use crate::directory::create_durably;
 use crate::io::{Done, Finished, Lane, Operation, Page, Ring};
 use samara_types::{Record, View};
 use std::collections::VecDeque;
@@ -121,7 +122,7 @@ impl UringVoteLog {
     pub fn open_with(dir: &Path, identity: LogIdentity, config: &LogConfig) -> Result<(UringVoteLog, Recovered), LogError> {
         config.check()?;
         let failed = |action| move |source| LogError::Io { action, path: dir.into(), source };
-        fs::create_dir_all(dir).map_err(failed("create"))?;
+        create_durably(dir).map_err(failed("create"))?;
         let lock = lock(dir)?;
         let directory = Arc::new(File::open(dir).map_err(failed("open"))?);
         let config = LogConfig { mode: usable_mode(dir, config.mode), ..*config };

@@ -55,13 +55,16 @@ impl Table {
 /// Everything one commit writes, by table and key.
 pub type Batch = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
+/// Sees a key and its value; false ends a scan.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>;
+
 /// Ordered tables with an atomic synced write.
 pub trait Tables: Send + Sync {
     /// The value of a key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Visits keys from `from` on, ascending, while `visit` says so.
-    fn scan(&self, table: Table, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>) -> Result<(), StoreError>;
+    fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
 
     /// Writes all or nothing, durable when it returns.
     fn write(&self, batch: Batch) -> Result<(), StoreError>;
@@ -83,7 +86,7 @@ struct Writer {
 impl<T: Tables> Store<T> {
     /// Over tables whose chain and schema have been checked.
     pub(super) fn over(tables: T, chain: ChainId) -> Result<Store<T>, StoreError> {
-        let tip = tables.get(Table::Consensus, b"tip")?.map(|bytes| tip_from(&bytes)).transpose()?;
+        let tip = stored_tip(&tables)?;
         let mut ledger = Ledger::default();
         tables.scan(Table::Evidence, &[], &mut |key, _| {
             ledger.admit(evidence::accused(key).ok_or(corrupt(Table::Evidence))?);
@@ -201,7 +204,7 @@ impl<T: Tables> BlockStore for Store<T> {
     }
 
     fn tip(&self) -> Result<Option<Tip>, StoreError> {
-        Ok(self.writer().tip)
+        stored_tip(&self.tables)
     }
 
     fn block_at(&self, height: Height) -> Result<Option<StoredBlock>, StoreError> {
@@ -298,6 +301,10 @@ fn certificate_from(bytes: &[u8]) -> Result<Certificate, StoreError> {
         signature: stored.signature,
         signers: stored.signers.to_vec(),
     })
+}
+
+fn stored_tip(tables: &impl Tables) -> Result<Option<Tip>, StoreError> {
+    tables.get(Table::Consensus, b"tip")?.map(|bytes| tip_from(&bytes)).transpose()
 }
 
 fn tip_bytes((height, view, digest): Tip) -> Vec<u8> {

@@ -2,7 +2,7 @@
 //! gone or, as with a disk whose answer was lost, there after all once the store is reopened.
 
 use super::StoreError;
-use super::chain::{Batch, Store, Table, Tables};
+use super::chain::{Batch, Store, Table, Tables, Visit};
 use samara_types::ChainId;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,7 +51,7 @@ impl MemoryStore {
         self.tables.disk().commits
     }
 
-    /// Damages the stored value of a key: the last byte of the first block at or after it in `table` is flipped.
+    /// Damages the first stored value of a table: a bit of its last byte flips.
     pub fn corrupt(&self, table: Table) {
         let mut disk = self.tables.disk();
         if let Some((_, value)) = disk.values.range_mut((table, Vec::new())..).next().filter(|((of, _), _)| *of == table)
@@ -73,7 +73,7 @@ impl Tables for MemoryTables {
         Ok(self.disk().values.get(&(table, key.to_vec())).cloned())
     }
 
-    fn scan(&self, table: Table, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>) -> Result<(), StoreError> {
+    fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         // A copy, because `visit` may read other tables.
         let found: BTreeMap<Vec<u8>, Vec<u8>> = self
             .disk()

@@ -1,10 +1,11 @@
 //! The block store on RocksDB.
 //!
 //! Sized for a small footprint: the working set of a validator is its last few blocks, which are in memory anyway. Payloads go to blob
-//! files, so that compaction moves 32 B references and never rewrites a payload (figures in the README).
+//! files, so that compaction moves references and never rewrites a payload (figures in the README).
 
 use super::StoreError;
-use super::chain::{Batch, SCHEMA, Store, Table, Tables};
+use super::chain::{Batch, SCHEMA, Store, Table, Tables, Visit};
+use crate::directory::create_durably;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, WriteBatch, WriteOptions,
 };
@@ -25,7 +26,7 @@ pub struct RocksTables {
 const WRITE_BUFFERS_BYTES: usize = 16 << 20;
 const BLOCK_CACHE_BYTES: usize = 16 << 20;
 /// Write-ahead log that start-up replays at most; also when small column families are flushed.
-const WAL_BYTES: u64 = 64 << 20;
+const WAL_BYTES: u64 = 32 << 20;
 /// Values from this size on live in blob files.
 const BLOB_BYTES_MIN: u64 = 4 << 10;
 
@@ -46,8 +47,7 @@ impl RocksStore {
     /// Opens what is stored as of this moment, beside a running validator. Later commits are not seen; [`super::BlockStore::commit`]
     /// refuses.
     pub fn open_read_only(dir: &Path) -> Result<RocksStore, StoreError> {
-        let descriptors = descriptors(&cache());
-        let db = DB::open_cf_descriptors_read_only(&database_options(), dir, descriptors, false).map_err(failed("open"))?;
+        let db = open_beside_writer(dir)?;
         let tables = RocksTables { db, read_only: true };
         let chain = tables.stored_chain(dir)?.ok_or_else(|| other_schema(dir, "none"))?;
         Store::over(tables, chain)
@@ -79,7 +79,7 @@ impl Tables for RocksTables {
         self.db.get_cf(self.family(table), key).map_err(failed("read"))
     }
 
-    fn scan(&self, table: Table, from: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>) -> Result<(), StoreError> {
+    fn scan(&self, table: Table, from: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         for row in self.db.iterator_cf(self.family(table), IteratorMode::From(from, Direction::Forward)) {
             let (key, value) = row.map_err(failed("scan"))?;
             if !visit(&key, &value)? {
@@ -104,8 +104,21 @@ impl Tables for RocksTables {
 }
 
 fn open_database(dir: &Path) -> Result<DB, StoreError> {
-    std::fs::create_dir_all(dir).map_err(|error| StoreError::Database { action: "create the directory", reason: error.to_string() })?;
+    create_durably(dir).map_err(|error| StoreError::Database { action: "create the directory", reason: error.to_string() })?;
     DB::open_cf_descriptors(&database_options(), dir, descriptors(&cache())).map_err(failed("open"))
+}
+
+/// The writer may delete a log file between our reading its name and opening it: then we look again.
+fn open_beside_writer(dir: &Path) -> Result<DB, StoreError> {
+    let mut attempts_left = 4;
+    loop {
+        attempts_left -= 1;
+        match DB::open_cf_descriptors_read_only(&database_options(), dir, descriptors(&cache()), false) {
+            Err(error) if attempts_left == 0 => return Err(failed("open for reading")(error)),
+            Err(_) => continue,
+            Ok(db) => return Ok(db),
+        }
+    }
 }
 
 fn database_options() -> Options {

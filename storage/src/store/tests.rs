@@ -116,7 +116,7 @@ fn two_l_notarizations_of_one_view_are_the_alarm() {
     with_stores(|store| {
         let chain = chain_of(1);
         let other = certificate(2, Digest([8; 32]), CertificateKind::L);
-        let refused = store.commit(&chain, &[other.clone()], &[]).unwrap_err();
+        let refused = store.commit(&chain, std::slice::from_ref(&other), &[]).unwrap_err();
         assert!(matches!(refused, StoreError::ConflictingNotarization { view: View(2), .. }), "{refused}");
         store.commit(&chain, &[], &[]).unwrap();
         assert!(matches!(store.commit(&[], &[other], &[]), Err(StoreError::ConflictingNotarization { .. })));
@@ -240,9 +240,7 @@ fn stored_bytes_are_checked() {
 #[test]
 fn a_damaged_block_is_reported_not_served() {
     let store = MemoryStore::new(CHAIN);
-    let mut block = chain_of(1).remove(0);
-    block.block = Arc::new(Block::clone(&block.block));
-    store.commit(&[block.clone()], &[], &[]).unwrap();
+    store.commit(&chain_of(1), &[], &[]).unwrap();
     store.corrupt(Table::Blocks);
     assert!(matches!(store.block_at(Height(1)), Err(StoreError::Corrupt { table: "blocks" })));
 }
