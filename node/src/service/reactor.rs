@@ -4,8 +4,9 @@ use super::door::Door;
 use super::link::{HotLink, Signal, breathe};
 use super::{ServiceConfig, Shared, socket, store, sync, telemetry, verify};
 use crate::bridge::{NodeSnapshot, ToHot, ToService};
-use glommio::{Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares, Task, TaskQueueHandle};
+use glommio::{Task, TaskQueueHandle};
 use samara_dataplane::ring::Receiver;
+use samara_dataplane::service::{self as executor, Pulse, Role, Service};
 use samara_storage::{BlockStore, StoreError};
 use samara_types::{ChainId, Height, TransactionId};
 use std::cell::RefCell;
@@ -22,10 +23,8 @@ const DISPATCH_BURST: usize = 128;
 const DRAIN_PATIENCE: Duration = Duration::from_millis(500);
 /// How far back a start looks for recent transactions: the default `dedup_heights`, beyond which a chain includes them again anyway.
 const RECENT_HEIGHTS: usize = 10_000;
-/// Registered I/O memory of the executor; its sockets do not use it, so the least glommio takes.
-const IO_MEMORY: usize = 64 << 10;
-/// Blocking threads: one for commits, one for reads and the metrics file.
-const BLOCKING_THREADS: usize = 2;
+/// From one beat of the heart to the next. Seldom, because every beat of every validator on a shared core is a wake-up.
+const BEAT: Duration = Duration::from_millis(250);
 
 /// The service reactor could not start, or died.
 #[derive(Debug, thiserror::Error)]
@@ -40,20 +39,18 @@ pub enum ServiceError {
         /// What the kernel says.
         source: std::io::Error,
     },
-    /// No executor: thread, io_uring or locked memory are missing.
-    #[error("service reactor: {0}")]
-    Executor(String),
+    /// No executor (thread, io_uring or locked memory are missing), or it died.
+    #[error(transparent)]
+    Executor(#[from] executor::ServiceError),
     /// The store cannot be read at start.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A task panicked.
-    #[error("service reactor: {0}")]
-    Died(String),
 }
 
 /// A running service reactor. It ends with [`ToService::Stop`], or when the sender of its ring is dropped.
 pub struct ServiceHandle {
-    thread: glommio::ExecutorJoinHandle<()>,
+    service: Service<()>,
+    pulse: Option<Pulse>,
     client_address: SocketAddr,
     sync_address: SocketAddr,
 }
@@ -69,9 +66,14 @@ impl ServiceHandle {
         self.sync_address
     }
 
+    /// Its pulse, once: for the process's `Watchdog`, which must poke the executor now and then.
+    pub fn take_pulse(&mut self) -> Option<Pulse> {
+        self.pulse.take()
+    }
+
     /// Waits for its end.
     pub fn join(self) -> Result<(), ServiceError> {
-        self.thread.join().map_err(|error| ServiceError::Died(error.to_string()))
+        Ok(self.service.join()?)
     }
 }
 
@@ -82,50 +84,24 @@ pub fn start(config: ServiceConfig) -> Result<ServiceHandle, ServiceError> {
     let client_address = clients.local_addr().unwrap_or(config.client_listen);
     let sync_address = peers.local_addr().unwrap_or(config.sync_listen);
     let tip = config.store.tip()?.map_or(Height(0), |(height, _, _)| height);
-    let placement = config.core.map_or(Placement::Unbound, Placement::Fixed);
+    let settings = executor::ServiceConfig { core: config.core, beat_every: BEAT, ..executor::ServiceConfig::default() };
     let (started, wait) = mpsc::channel();
-    let thread = LocalExecutorBuilder::new(placement)
-        .name("samara-service")
-        .io_memory(IO_MEMORY)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-        .spawn(move || async move {
-            let _ = started.send(());
-            run(config, tip, clients, peers).await;
-        })
-        .map_err(|error| ServiceError::Executor(error.to_string()))?;
+    let (service, pulse) = executor::start(settings, move || async move {
+        let _ = started.send(());
+        run(config, tip, clients, peers).await;
+    })?;
     if wait.recv().is_err() {
         // The sender was dropped unused: the executor could not be made, and the join says why.
-        let reason = thread.join().err().map_or_else(|| "ended at once".to_string(), |error| error.to_string());
-        return Err(ServiceError::Executor(reason));
+        return match service.join() {
+            Err(error) => Err(error.into()),
+            Ok(()) => unreachable!("the main future says that it runs before it can end"),
+        };
     }
-    Ok(ServiceHandle { thread, client_address, sync_address })
+    Ok(ServiceHandle { service, pulse: Some(pulse), client_address, sync_address })
 }
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, ServiceError> {
     TcpListener::bind(address).map_err(|source| ServiceError::Listen { key, address, source })
-}
-
-/// A task queue per role.
-struct Queues {
-    ingress: TaskQueueHandle,
-    store: TaskQueueHandle,
-    verify: TaskQueueHandle,
-    sync: TaskQueueHandle,
-    telemetry: TaskQueueHandle,
-}
-
-impl Queues {
-    fn new() -> Queues {
-        let executor = glommio::executor();
-        let soon = Latency::Matters(Duration::from_millis(10));
-        Queues {
-            ingress: executor.create_task_queue(Shares::Static(300), soon, "ingress"),
-            store: executor.create_task_queue(Shares::Static(400), soon, "store"),
-            verify: executor.create_task_queue(Shares::Static(150), Latency::NotImportant, "verify"),
-            sync: executor.create_task_queue(Shares::Static(100), Latency::NotImportant, "sync"),
-            telemetry: executor.create_task_queue(Shares::Static(50), Latency::NotImportant, "telemetry"),
-        }
-    }
 }
 
 fn spawn(future: impl Future<Output = ()> + 'static, queue: TaskQueueHandle) -> Task<()> {
@@ -136,18 +112,19 @@ async fn run(config: ServiceConfig, tip: Height, clients: TcpListener, peers: Tc
     let recent_max = config.door.recent_max;
     let interval = config.metrics_interval;
     let (shared, mut from_hot) = share(config, tip);
-    let queues = Queues::new();
+    let [ingress, storing, verifying, syncing, telling] =
+        [Role::Ingress, Role::Store, Role::Verify, Role::Sync, Role::Telemetry].map(Role::queue);
     remember_recent(&shared, tip, recent_max).await;
-    let store = spawn(store::run(Rc::clone(&shared)), queues.store);
-    let telemetry = spawn(telemetry::run(Rc::clone(&shared), interval), queues.telemetry);
+    let store = spawn(store::run(Rc::clone(&shared)), storing);
+    let telemetry = spawn(telemetry::run(Rc::clone(&shared), interval), telling);
     let listeners = [
-        spawn(Rc::clone(&shared.door).accept(socket::adopt(clients), queues.ingress), queues.ingress),
-        spawn(sync::serve(Rc::clone(&shared), socket::adopt(peers), queues.sync), queues.sync),
+        spawn(Rc::clone(&shared.door).accept(socket::adopt(clients), ingress), ingress),
+        spawn(sync::serve(Rc::clone(&shared), socket::adopt(peers), syncing), syncing),
     ];
     let workers = [
-        spawn(Rc::clone(&shared.door).verify(), queues.ingress),
-        spawn(verify::run(Rc::clone(&shared)), queues.verify),
-        spawn(sync::fetch(Rc::clone(&shared)), queues.sync),
+        spawn(Rc::clone(&shared.door).verify(), ingress),
+        spawn(verify::run(Rc::clone(&shared)), verifying),
+        spawn(sync::fetch(Rc::clone(&shared)), syncing),
     ];
     dispatch(&shared, &mut from_hot).await;
     tracing::info!("service reactor stops");
