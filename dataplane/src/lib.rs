@@ -7,5 +7,6 @@ pub(crate) mod pool;
 pub mod port;
 pub mod reactor;
 pub mod ring;
+pub mod service;
 pub mod session;
 pub(crate) mod sys;

@@ -92,11 +92,11 @@ impl Default for HotConfig {
 
 /// A hot reactor.
 pub struct HotReactor<H> {
-    port: Box<dyn Port>,
-    sessions: Sessions,
-    handler: H,
+    pub(super) port: Box<dyn Port>,
+    pub(super) sessions: Sessions,
+    pub(super) handler: H,
     config: HotConfig,
-    admission: Admission,
+    pub(super) admission: Admission,
     queues: OutboxQueues,
     frames: Vec<Frame>,
     clock: Clock,
@@ -232,7 +232,7 @@ impl<H: Handler> HotReactor<H> {
         at
     }
 
-    fn housekeep(&mut self, now: Nanos) {
+    pub(super) fn housekeep(&mut self, now: Nanos) {
         self.next_housekeeping = now.after(Nanos(u64::try_from(self.config.housekeeping.as_nanos()).unwrap_or(u64::MAX)));
         let places = self.port.conservation();
         assert!(places.holds(), "frames went missing: {places:?}");

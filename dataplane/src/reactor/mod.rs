@@ -11,9 +11,9 @@ mod hot;
 mod outbox;
 mod wait;
 
-#[cfg(any())]
+#[cfg(test)]
 pub(crate) mod memory;
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
 
 pub use hot::{Handler, HotConfig, HotReactor};

@@ -53,8 +53,9 @@ struct Dial {
     last: Option<(u32, Mac)>,
     /// Answers to it that were computed.
     responses_tried: u8,
-    /// A cookie was taken for it already.
-    cookie_taken: bool,
+    /// It went out without a cookie, so the first cookie for it repeats it at once. At most once: whoever sees our inits could otherwise
+    /// drive us to compute without pause.
+    repeatable: bool,
 }
 
 /// One validator of the set as a session peer.
@@ -119,15 +120,16 @@ impl Peer {
         dial.responses_tried <= RESPONSES_TRIED_MAX
     }
 
-    /// Takes a cookie that answers our last init; the init is repeated at once, the first time.
+    /// Takes a cookie that answers our last init; one that went out without a cookie is repeated at once.
     pub fn take_cookie(&mut self, now: Nanos, index: u32, cookie: &[u8], answered: &[u8]) -> bool {
         let Some(dial) = &mut self.dial else { return false };
         let expected = dial.last.is_some_and(|(last, mac)| last == index && wire::same(&mac, answered));
-        if !expected || dial.cookie_taken {
+        if !expected {
             return false;
         }
-        dial.cookie_taken = true;
-        dial.next = dial.next.min(now);
+        if std::mem::take(&mut dial.repeatable) {
+            dial.next = dial.next.min(now);
+        }
         self.cookie = cookie.try_into().ok().map(|cookie| (cookie, now));
         true
     }
@@ -259,7 +261,7 @@ impl Sessions {
                 next: now.after(wait),
                 last: None,
                 responses_tried: 0,
-                cookie_taken: false,
+                repeatable: false,
             });
         } else if let Some(Dial { last: Some((index, _)), .. }) = self.peers[peer.at()].dial.take() {
             self.table.remove(index);
@@ -339,8 +341,8 @@ impl Sessions {
         let stamp = self.boot_ns.saturating_add(now.0).max(state.stamp_sent.saturating_add(1));
         state.stamp_sent = stamp;
         let noise = self.identity.initiate(&state.key, stamp, index, out);
-        let cookie = state.cookie.filter(|(_, taken)| now.since(*taken) < self.limits.grace).map_or([0; 16], |(cookie, _)| cookie);
-        let mac = wire::finish_init(&state.mac_key, index, &cookie, out);
+        let cookie = state.cookie.filter(|(_, taken)| now.since(*taken) < self.limits.grace).map(|(cookie, _)| cookie);
+        let mac = wire::finish_init(&state.mac_key, index, &cookie.unwrap_or_default(), out);
         let dial = state.dial.as_mut().expect("only a dial sends inits");
         let pause = self.limits.retry_first.0.saturating_mul(1 << dial.attempts.min(20)).min(self.limits.retry_max.0);
         if let Some((old, _)) = dial.last.replace((index, mac)) {
@@ -349,7 +351,7 @@ impl Sessions {
         dial.attempts = dial.attempts.saturating_add(1);
         dial.next = now.after(Nanos(pause + jitter));
         dial.responses_tried = 0;
-        dial.cookie_taken = false;
+        dial.repeatable = cookie.is_none();
         let address = state.address;
         self.table.insert(index, peer, State::Dialing(Box::new(noise)));
         self.counters.inits_sent += 1;

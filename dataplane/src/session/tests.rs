@@ -551,6 +551,21 @@ fn cookies_that_answer_nothing_are_refused() {
 }
 
 #[test]
+fn cookies_make_us_dial_at_once_only_once() {
+    let (lower, higher) = ranked();
+    let mut net = pair(SessionLimits::default(), Faults { delay_ms: 1, ..Faults::default() }, 1);
+    net.drop_if = |_| true;
+    for round in 0..40 {
+        net.run(Nanos(net.now + MS));
+        let init = net.recorded.iter().rev().find(|flying| flying.bytes[0] == 1 && flying.from == address(lower)).expect("dials").bytes.clone();
+        let index = u32::from_le_bytes(init[8..12].try_into().expect("four bytes"));
+        let mut cookie = wire::cookie(index, &[round; 16], wire::split_init(&init).1);
+        assert_eq!(net.nodes[lower].open(Nanos(net.now), address(higher), &mut cookie), Opened::Consumed);
+    }
+    assert_eq!(net.nodes[lower].counters().inits_sent, 2, "back-off goes on: the next one is due after 100 ms");
+}
+
+#[test]
 fn every_truncation_and_every_flipped_bit_is_refused() {
     let mut net = established();
     net.send(0, 1, b"whole").expect("the session is up");
