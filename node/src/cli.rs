@@ -125,6 +125,8 @@ pub struct RunArgs {
 pub enum TransportArg {
     /// The best rung this host offers.
     Auto,
+    /// AF_XDP; a build without it refuses with exit code 3.
+    Xdp,
     /// io_uring with provided buffers.
     Uring,
     /// recvmmsg and sendmmsg.
@@ -136,6 +138,7 @@ impl TransportArg {
     pub fn as_str(self) -> &'static str {
         match self {
             TransportArg::Auto => "auto",
+            TransportArg::Xdp => "xdp",
             TransportArg::Uring => "uring",
             TransportArg::Udp => "udp",
         }
@@ -350,12 +353,18 @@ fn dispatch(command: Command) -> Result<(), Exit> {
     match command {
         Command::Keygen(args) => keys::keygen(&args),
         Command::Genesis(args) => genesis::command(&args),
-        Command::Run(args) => Prepared::load(&args.config).and_then(crate::run::command),
+        Command::Run(args) => run_validator(&args),
         Command::Localnet(args) => localnet::command(&args),
         Command::Submit(args) => load::submit::command(&args),
         Command::Load(args) => load::command(&args),
         Command::Inspect(args) => inspect::command(&args.what),
     }
+}
+
+fn run_validator(args: &RunArgs) -> Result<(), Exit> {
+    let prepared = Prepared::load(&args.config)?;
+    crate::logging::init(&prepared.config.log);
+    crate::run::command(prepared)
 }
 
 /// One line that names the argument, its value and what is allowed; clap's own text has many lines.
@@ -409,7 +418,7 @@ mod tests {
     #[test]
     fn bad_arguments_become_one_line_with_key_value_and_what_is_allowed() {
         let line = |text: &str| usage_line(&Cli::try_parse_from(text.split_whitespace()).unwrap_err());
-        assert_eq!(line("samara localnet --transport pigeon"), "--transport = pigeon: allowed is auto, uring, udp");
+        assert_eq!(line("samara localnet --transport pigeon"), "--transport = pigeon: allowed is auto, xdp, uring, udp");
         assert_eq!(line("samara localnet --kill 2"), "--kill = 2: allowed is VALIDATOR@TIME, such as 2@8s");
         let number = line("samara localnet --tps many");
         assert!(number.starts_with("--tps = many: allowed is "), "{number}");

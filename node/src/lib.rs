@@ -12,13 +12,7 @@ pub mod inspect;
 pub mod keys;
 pub mod load;
 pub mod localnet;
-pub mod run {
-    //! One validator; the hot reactor's wiring lands here as a folder of its own.
-
-    /// Runs until SIGTERM or SIGINT.
-    pub fn command(prepared: crate::config::Prepared) -> Result<(), crate::exit::Exit> {
-        Err(crate::exit::Exit::Host(format!("this build cannot run validator {}: it has no hot reactor", prepared.me)))
-    }
-}
+pub mod logging;
+pub mod run;
 pub mod service;
 pub mod units;

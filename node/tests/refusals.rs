@@ -67,7 +67,7 @@ fn bad_arguments() {
         (format!("{genesis} --validators 6 --block-size 1"), "--block-size = 1: allowed is 1234 to"),
         (format!("{genesis} --validators 6 --base-port 65530"), "--base-port = 65530: allowed is 1 to 65518"),
         (format!("{genesis} --validators six"), "--validators = six: allowed is"),
-        ("localnet --transport pigeon".into(), "--transport = pigeon: allowed is auto, uring, udp"),
+        ("localnet --transport pigeon".into(), "--transport = pigeon: allowed is auto, xdp, uring, udp"),
         ("localnet --tx-size 5".into(), "--tx-size = 5: allowed is 105 to 1232"),
         ("localnet --kill 2".into(), "--kill = 2: allowed is VALIDATOR@TIME"),
         ("localnet --duration 20".into(), "--duration = 20: allowed is a number with unit"),
@@ -97,7 +97,7 @@ fn bad_configurations() {
     let cases = [
         ("[network]", "[network]\ncolour = 1", "network.colour: unknown key, allowed are listen, sync_listen, transport"),
         ("[network]", "[networks]\n[network]", "networks: unknown key, allowed are chain, node, network"),
-        ("transport = \"auto\"", "transport = \"pigeon\"", "network.transport = pigeon: allowed is auto, uring, udp"),
+        ("transport = \"auto\"", "transport = \"pigeon\"", "network.transport = pigeon: allowed is auto, xdp, uring, udp"),
         ("index = 2", "index = 3", "node.keys = "),
         ("keys = \"keys\"", "keys = \"nowhere\"", "node.keys = "),
         ("genesis = \"../genesis.toml\"", "genesis = \"nowhere\"", "nowhere: allowed is a readable genesis file"),

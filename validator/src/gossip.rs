@@ -33,11 +33,6 @@ impl Batch {
         let payload = std::mem::take(&mut self.payload);
         (!payload.is_empty()).then(|| encode(&TransactionBatch { payload }).to_vec())
     }
-
-    /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
-        self.payload.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -52,7 +47,7 @@ mod tests {
         let mut batch = Batch::default();
         let mut messages: Vec<Vec<u8>> = transactions.iter().filter_map(|t| batch.push(t)).collect();
         messages.extend(batch.take());
-        assert!(batch.is_empty() && batch.take().is_none());
+        assert!(batch.take().is_none());
         let mut back = Vec::new();
         for message in &messages {
             assert!(message.len() <= MessageKind::Transactions.bytes_max());

@@ -48,7 +48,7 @@ fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
         (format!("{BASE}[nodes]\n"), "nodes: unknown key, allowed are chain, node, network"),
         (BASE.replace("keys = \"k\"\n", ""), "node.keys is missing"),
         (BASE.replace(&zeros, "12"), "chain.id = 12: allowed is 64 hexadecimal digits"),
-        (format!("{BASE}[network]\ntransport = \"pigeon\"\n"), "network.transport = pigeon: allowed is auto, uring, udp"),
+        (format!("{BASE}[network]\ntransport = \"pigeon\"\n"), "network.transport = pigeon: allowed is auto, xdp, uring, udp"),
         (format!("{BASE}[network]\nframes = 1000\n"), "network.frames = 1000: allowed is a power of two"),
         (format!("{BASE}[client]\nin_flight_max = 0\n"), "client.in_flight_max = 0: allowed is 1 to 1048576"),
         (format!("{BASE}[client]\nin_flight_max = \"many\"\n"), "client.in_flight_max = many: allowed is u64"),

@@ -108,12 +108,12 @@ fn connect(address: SocketAddr, stop: Arc<AtomicBool>) -> Receiver<TcpStream> {
     let (sender, receiver) = bounded(1);
     let work = move || {
         while !stop.load(Ordering::Relaxed) {
-            if let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
-                if stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).is_ok() {
-                    // The owner may be gone; then the stream is closed here.
-                    let _ = sender.send(stream);
-                    return;
-                }
+            if let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2))
+                && stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).is_ok()
+            {
+                // The owner may be gone; then the stream is closed here.
+                let _ = sender.send(stream);
+                return;
             }
             std::thread::sleep(RETRY);
         }
@@ -148,7 +148,13 @@ fn read_in(stream: &mut TcpStream, inbox: &mut Vec<u8>) -> bool {
     loop {
         match stream.read(&mut chunk) {
             Ok(0) => return false,
-            Ok(count) => inbox.extend_from_slice(&chunk[..count]),
+            Ok(count) => {
+                inbox.extend_from_slice(&chunk[..count]);
+                // A short read emptied the socket; asking again would be one more system call per pass and door.
+                if count < chunk.len() {
+                    return true;
+                }
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return false,

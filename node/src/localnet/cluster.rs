@@ -51,9 +51,8 @@ pub struct MemberUse {
 }
 
 impl Cluster {
-    /// The validators of `genesis` in `dir`; none runs yet. `environment` overrides their configurations.
-    pub fn new(dir: &Path, genesis: &Genesis, environment: Vec<(&'static str, String)>) -> Result<Cluster, Exit> {
-        let program = std::env::current_exe().map_err(|error| Exit::failed(format!("cannot find our own program: {error}")))?;
+    /// The validators of `genesis` in `dir`, to be run by `program`; none runs yet. `environment` overrides their configurations.
+    pub fn new(program: PathBuf, dir: &Path, genesis: &Genesis, environment: Vec<(&'static str, String)>) -> Cluster {
         let member = |(index, addresses): (usize, &crate::genesis::Addresses)| Member {
             directory: validator_directory(dir, index),
             client: addresses.client,
@@ -65,7 +64,7 @@ impl Cluster {
             killed: 0,
         };
         let members = genesis.addresses.iter().enumerate().map(member).collect();
-        Ok(Cluster { program, environment, members, rss_kib: Distribution::default() })
+        Cluster { program, environment, members, rss_kib: Distribution::default() }
     }
 
     /// Starts validator `index`.
@@ -231,3 +230,6 @@ pub fn ask_status(door: SocketAddr) -> Option<(u64, u64)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

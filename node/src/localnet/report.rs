@@ -265,7 +265,7 @@ pub fn hgrm(distribution: &Distribution, unit: f64) -> String {
         "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]\n#[Max     = {max:12.3}, Total count    = {:12}]\n\
          #[Buckets = {:12}, SubBuckets     = {:12}]\n",
         histogram.len(),
-        histogram.distinct_values() / 2048,
+        histogram.buckets(),
         2048
     )
     .expect("writing to a String does not fail");

@@ -155,7 +155,8 @@ struct Run<'a> {
 impl Run<'_> {
     fn execute(&self, schedule: Schedule) -> Result<Report, Exit> {
         let transport = ("SAMARA_NETWORK__TRANSPORT", self.args.transport.as_str().to_string());
-        let mut cluster = Cluster::new(&self.place.data, self.genesis, vec![transport])?;
+        let program = std::env::current_exe().map_err(|error| Exit::failed(format!("cannot find our own program: {error}")))?;
+        let mut cluster = Cluster::new(program, &self.place.data, self.genesis, vec![transport]);
         eprintln!("samara: starting {} validators in {}", self.genesis.set.len(), self.place.data.display());
         let start_height = cluster.start_all(|| self.interrupted.load(Ordering::Relaxed))?;
         cluster.begin_measuring();

@@ -28,7 +28,9 @@ use std::time::Duration;
 /// Bounds of catch-up.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncLimits {
-    /// Connections served at once, handshakes included.
+    /// Connections at once, with those still in their handshake: what strangers can hold.
+    pub connections_max: usize,
+    /// Members served at once, one connection each.
     pub served_max: usize,
     /// Bytes per second sent to one peer.
     pub served_bytes_per_second: u64,
@@ -45,6 +47,7 @@ pub struct SyncLimits {
 impl Default for SyncLimits {
     fn default() -> Self {
         SyncLimits {
+            connections_max: 64,
             served_max: 8,
             served_bytes_per_second: 64 << 20,
             unproven_bytes_max: 64 << 20,

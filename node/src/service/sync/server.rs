@@ -1,6 +1,6 @@
 //! Serving catch-up: stored bytes from a height on, to members of the set only.
 //!
-//! Bounds: connections at once, one per member, bytes per second, and a deadline on every step, so a peer that does not read costs one
+//! Bounds: connections at once, members served at once (one connection each), bytes per second, and a deadline on every step, so a peer that does not read costs one
 //! connection for a few seconds. The store's tip always has an L-notarization, so a stream that ends there is proven.
 
 use super::super::Shared;
@@ -37,7 +37,7 @@ pub(in super::super) async fn accept(shared: Rc<Shared>, listener: TcpListener, 
             glommio::timer::sleep(Duration::from_millis(10)).await;
             continue;
         };
-        if served.borrow().count >= shared.sync_limits.served_max {
+        if served.borrow().count >= shared.sync_limits.connections_max {
             refused(&shared, SyncFault::Busy);
             continue;
         }
@@ -67,7 +67,8 @@ async fn serve(shared: &Shared, served: &RefCell<Slots>, stream: TcpStream) -> R
     let (mut stream, key) = RecordStream::accept(identity, stream, shared.sync_limits.patience).await?;
     let set = shared.roster.set();
     let peer = set.indexes().find(|index| set.entries()[index.at()].session_key == key).ok_or(SyncFault::Stranger)?;
-    if !served.borrow_mut().peers.insert(peer) {
+    let room = served.borrow().peers.len() < shared.sync_limits.served_max;
+    if !room || !served.borrow_mut().peers.insert(peer) {
         return Err(SyncFault::Busy);
     }
     let result = answer(shared, &mut stream).await;

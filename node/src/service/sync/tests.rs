@@ -268,3 +268,26 @@ fn a_stranger_is_not_served() {
     let served = server.stop().service;
     assert_eq!((served.sync_server_refused["stranger"], served.sync_served_blocks), (1, 0));
 }
+
+#[test]
+fn strangers_that_hold_handshakes_open_do_not_keep_members_out() {
+    let server = server(&chain(&CHAIN, 10));
+    let address = server.handle.sync_address();
+    let strangers: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let mut fetch = Fetch::start(&[], &[address], SyncLimits::default());
+    assert_eq!(fetch.run(1, 1).iter().sum::<usize>(), 10);
+    drop(strangers);
+    fetch.stop();
+    server.stop();
+}
+
+#[test]
+fn members_beyond_the_bound_are_turned_away() {
+    let blocks = chain(&CHAIN, 10);
+    let full = Setup { sync: SyncLimits { served_max: 0, ..SyncLimits::default() }, ..Setup::new(1, store_of(&blocks)) }.start();
+    let mut fetch = Fetch::start(&[], &[full.handle.sync_address()], SyncLimits::default());
+    assert!(fetch.run(1, 1).is_empty());
+    fetch.stop();
+    let served = full.stop().service;
+    assert_eq!((served.sync_server_refused["busy"], served.sync_served_blocks), (1, 0));
+}

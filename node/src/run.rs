@@ -1,0 +1,156 @@
+//! One validator: recovers what disk remembers, starts the service reactor, runs the hot reactor on this thread until a signal.
+//!
+//! ```text
+//! this thread: HotReactor(port, sessions, Core) ──ToService──> glommio thread: door, store, verify, sync, telemetry
+//!              Core: validator machine + Durable (vote log, body journal) + Meter            ──ToHot──> back
+//! ```
+//! A clean stop: the signal sets a flag; the core publishes its last snapshot, tells the service reactor to stop, takes what it still sends,
+//! and leaves the loop when that has ended. Anything the disk refuses ends voting at once and the process with exit code 1.
+
+mod core;
+mod durable;
+mod meter;
+mod recover;
+mod wire;
+
+use crate::bridge::{ToHot, ToService};
+use crate::cli::TransportArg;
+use crate::config::{Prepared, WaitMode};
+use crate::exit::Exit;
+use crate::service::{self, ServiceConfig};
+use samara_dataplane::port::{self, PortConfig, Transport};
+use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, WaitPolicy};
+use samara_dataplane::ring::ring;
+use samara_dataplane::session::{SessionConfig, SessionLimits, Sessions};
+use samara_storage::{BlockStore, RocksStore};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Items between the reactors, each direction. A full ring refuses clients and sheds gossip; blocks to store wait in the core.
+const RING_ITEMS: usize = 4_096;
+/// From one metrics file to the next.
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until SIGTERM or SIGINT.
+pub fn command(prepared: Prepared) -> Result<(), Exit> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
+    }
+    let layout = &prepared.config.layout;
+    std::fs::create_dir_all(&layout.blocks)
+        .map_err(|error| Exit::bad("node.data_dir", layout.blocks.display(), format!("a writable directory ({error})")))?;
+    let store = RocksStore::open(&layout.blocks, prepared.genesis.chain).map_err(Exit::failed)?;
+    let store: Arc<dyn BlockStore> = Arc::new(store);
+    let started = Started::new(&prepared, &store, stop)?;
+    started.run()
+}
+
+struct Started {
+    reactor: HotReactor<core::Core>,
+    service: service::ServiceHandle,
+}
+
+impl Started {
+    fn new(prepared: &Prepared, store: &Arc<dyn BlockStore>, stop: Arc<AtomicBool>) -> Result<Started, Exit> {
+        let base = Instant::now();
+        let boot_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let (port, rung) = open_port(prepared)?;
+        tracing::info!(rung, address = %port.local_addr(), "datagram port");
+        let (to_hot, from_service) = ring::<ToHot>(RING_ITEMS).map_err(|error| Exit::Host(error.to_string()))?;
+        let (to_service, from_hot) = ring::<ToService>(RING_ITEMS).map_err(|error| Exit::Host(error.to_string()))?;
+        let roster = Arc::new(recover::roster_of(prepared));
+        let recovered = recover::recover(prepared, store.as_ref(), &roster)?;
+        let sessions = Sessions::new(session_config(prepared, boot_ns), recover::random_seed()?);
+        let links = core::Links { to_service, from_service, stop, rung };
+        let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
+        let reactor = HotReactor::new(port, sessions, core, hot_config(prepared, base));
+        let service =
+            service::start(service_config(prepared, roster, store, to_hot, from_hot)).map_err(|error| Exit::Host(error.to_string()))?;
+        tracing::info!(client = %service.client_address(), sync = %service.sync_address(), "service reactor");
+        Ok(Started { reactor, service })
+    }
+
+    fn run(self) -> Result<(), Exit> {
+        let core = self.reactor.run();
+        let failure = core.into_failure();
+        self.service.join().map_err(Exit::failed)?;
+        tracing::info!("stopped");
+        failure.map_or(Ok(()), |failure| Err(Exit::failed(failure)))
+    }
+}
+
+fn open_port(prepared: &Prepared) -> Result<(Box<dyn port::Port>, String), Exit> {
+    let network = &prepared.config.network;
+    let transport = match network.transport {
+        TransportArg::Auto => Transport::Auto,
+        TransportArg::Uring => Transport::Uring,
+        TransportArg::Udp => Transport::Udp,
+        TransportArg::Xdp => return Err(Exit::Host("network.transport = xdp: this build has no AF_XDP port; use auto, uring or udp".into())),
+    };
+    let frames = (network.frames / 2).clamp(64, 32_768);
+    let config =
+        PortConfig { rx_frames: frames, tx_frames: frames, socket_buffer_bytes: network.socket_buffer_bytes, ..PortConfig::default() };
+    port::open(transport, prepared.datagram_listen(), &config).map_err(|error| Exit::Host(error.to_string()))
+}
+
+fn session_config(prepared: &Prepared, boot_ns: u64) -> SessionConfig {
+    let genesis = &prepared.genesis;
+    let keys = genesis.set.entries().iter().map(|entry| entry.session_key);
+    SessionConfig {
+        chain: genesis.chain,
+        me: prepared.me,
+        secret: *prepared.keyring.session.to_bytes(),
+        peers: keys.zip(genesis.addresses.iter().map(|addresses| addresses.datagram)).collect(),
+        cluster_fingerprint: genesis.fingerprint(),
+        boot_ns,
+        limits: SessionLimits::default(),
+    }
+}
+
+fn hot_config(prepared: &Prepared, base: Instant) -> HotConfig {
+    let reactor = &prepared.config.reactor;
+    let spin = Duration::from_micros(reactor.spin_us);
+    let wait = match reactor.wait {
+        WaitMode::Busy => WaitPolicy::Busy,
+        WaitMode::Adaptive => WaitPolicy::Adaptive { spin },
+        WaitMode::Park => WaitPolicy::Park,
+    };
+    let frames = (prepared.config.network.frames / 2).clamp(64, 32_768);
+    // Three quarters of the send frames may wait as shreds; the rest stays free for what is more urgent.
+    let queued = [frames / 8, frames / 8, frames * 3 / 4, frames / 4].map(|queued| queued.max(8));
+    let outbox = OutboxLimits { queued, ..OutboxLimits::default() };
+    HotConfig { core: reactor.hot_core, wait, base, order: prepared.genesis.set.by_stake(), outbox, ..HotConfig::default() }
+}
+
+fn service_config(
+    prepared: &Prepared,
+    roster: Arc<samara_crypto::Roster>,
+    store: &Arc<dyn BlockStore>,
+    to_hot: samara_dataplane::ring::Sender<ToHot>,
+    from_hot: samara_dataplane::ring::Receiver<ToService>,
+) -> ServiceConfig {
+    let client = &prepared.config.client;
+    ServiceConfig {
+        chain: prepared.genesis.chain,
+        me: prepared.me,
+        roster,
+        session_secret: *prepared.keyring.session.to_bytes(),
+        store: Arc::clone(store),
+        client_listen: prepared.client_listen(),
+        sync_listen: prepared.sync_listen(),
+        sync_addresses: prepared.genesis.addresses.iter().map(|addresses| addresses.sync).collect(),
+        metrics: Some(prepared.config.layout.metrics.clone()),
+        metrics_interval: METRICS_INTERVAL,
+        core: prepared.config.reactor.service_core,
+        door: service::DoorLimits {
+            connections_max: client.connections_max,
+            in_flight_max: client.in_flight_max,
+            ..service::DoorLimits::default()
+        },
+        sync: service::SyncLimits::default(),
+        to_hot,
+        from_hot,
+    }
+}

@@ -1,0 +1,170 @@
+//! What the core measures of itself: views, blocks, stages, and the snapshot it publishes.
+
+use crate::bridge::{ClassCounters, NodeSnapshot};
+use samara_dataplane::class::ClassReject;
+use samara_dataplane::counters::{HotSnapshot, HotStats, Stage as HotStage};
+use samara_dataplane::session::DropReason;
+use samara_types::{Block, Class, Height, Nanos, View, transaction};
+use samara_validator::{Milestone, Stage, Validator};
+use std::collections::BTreeMap;
+
+/// Views whose milestones are kept at once.
+const VIEWS_MAX: usize = 256;
+
+/// Counters and distributions of the running validator.
+#[derive(Default)]
+pub struct Meter {
+    pub snapshot: NodeSnapshot,
+    milestones: BTreeMap<View, [Option<Nanos>; 6]>,
+    finalized_at: BTreeMap<Height, Nanos>,
+    entered_at: Option<Nanos>,
+    last_final: Option<Nanos>,
+}
+
+impl Meter {
+    pub fn entered(&mut self, now: Nanos) {
+        if let Some(before) = self.entered_at.replace(now) {
+            self.snapshot.view_us.record(now.since(before).0 / 1_000);
+        }
+    }
+
+    pub fn milestone(&mut self, view: View, milestone: Milestone, now: Nanos) {
+        let times = self.milestones.entry(view).or_default();
+        times[milestone as usize].get_or_insert(now);
+        if milestone == Milestone::Final {
+            let times = *times;
+            self.finished(&times);
+            self.milestones = self.milestones.split_off(&view.next());
+        }
+        while self.milestones.len() > VIEWS_MAX {
+            self.milestones.pop_first();
+        }
+    }
+
+    /// Each stage from the latest earlier milestone that was seen; a block that came by sync has no stages.
+    fn finished(&mut self, times: &[Option<Nanos>; 6]) {
+        let Some(seen) = times[Milestone::Seen as usize] else { return };
+        let steps = [Milestone::Body, Milestone::Voted, Milestone::Sent, Milestone::Notarized, Milestone::Final];
+        let mut before = seen;
+        for step in steps {
+            let Some(at) = times[step as usize] else { continue };
+            let stage = self.snapshot.stage_us.entry(step.stage().to_string()).or_default();
+            stage.record(at.since(before).0 / 1_000);
+            before = before.max(at);
+        }
+        if let Some(last) = times[Milestone::Final as usize] {
+            self.snapshot.block_finality_us.record(last.since(seen).0 / 1_000);
+        }
+    }
+
+    pub fn finalized(&mut self, block: &Block, now: Nanos) {
+        let snapshot = &mut self.snapshot;
+        snapshot.finalized_blocks += 1;
+        snapshot.finalized_txs += transaction::iterate(block.payload()).count() as u64;
+        snapshot.finalized_bytes += block.payload().len() as u64;
+        if let Some(before) = self.last_final.replace(now) {
+            snapshot.finalized_gap_max_us = snapshot.finalized_gap_max_us.max(now.since(before).0 / 1_000);
+        }
+        self.finalized_at.insert(block.header().height, now);
+        while self.finalized_at.len() > VIEWS_MAX {
+            self.finalized_at.pop_first();
+        }
+    }
+
+    /// Everything up to `height` is on disk.
+    pub fn stored(&mut self, height: Height, now: Nanos) {
+        self.snapshot.stored_height = height.0;
+        let later = self.finalized_at.split_off(&height.next());
+        let stored = std::mem::replace(&mut self.finalized_at, later);
+        let store = self.snapshot.stage_us.entry("store".to_string()).or_default();
+        for at in stored.values() {
+            store.record(now.since(*at).0 / 1_000);
+        }
+    }
+
+    /// The picture to publish.
+    pub fn picture<T>(
+        &mut self,
+        validator: &Validator<T>,
+        stages: &[u64; Stage::ALL.len()],
+        stats: &HotStats,
+        drops: &[(&str, u64)],
+    ) -> NodeSnapshot {
+        let hot = stats.snapshot();
+        let consensus = validator.consensus();
+        let snapshot = &mut self.snapshot;
+        snapshot.view = consensus.view().0;
+        snapshot.finalized_height = consensus.tip().height.0;
+        snapshot.finalized_view = consensus.tip().view.0;
+        snapshot.nullified_views = consensus.stats().nullified_views;
+        snapshot.pairing_checks = consensus.stats().pairing_checks;
+        snapshot.votes_received = consensus.stats().votes_received;
+        snapshot.proposed_blocks = validator.counters().proposed_blocks;
+        snapshot.mempool_txs = consensus.app().mempool().len() as u64;
+        snapshot.mempool_bytes = consensus.app().mempool().bytes() as u64;
+        snapshot.sessions_up = hot.sessions_up[0] as u32;
+        snapshot.frames_total = hot.frames[0];
+        snapshot.frames_in_use = hot.frames[0] - hot.frames[1];
+        snapshot.datagrams_received = hot.port_packets[0];
+        snapshot.datagrams_sent = hot.port_packets[1];
+        snapshot.classes = classes(&hot);
+        snapshot.stage_ns = stage_ns(&hot, stages);
+        snapshot.drops = all_drops(&hot, validator, drops);
+        snapshot.clone()
+    }
+}
+
+fn classes(hot: &HotSnapshot) -> BTreeMap<String, ClassCounters> {
+    let of = |class: Class| ClassCounters {
+        received: hot.admitted[class as usize],
+        sent: hot.sent[class as usize],
+        refused: ClassReject::ALL.into_iter().map(|reason| hot.refused_for(class, reason)).sum(),
+        ..ClassCounters::default()
+    };
+    Class::ALL.into_iter().map(|class| (class.as_str().to_string(), of(class))).collect()
+}
+
+/// The handler's time is told apart by the machine; what it does not name (draining rings, writing logs, counting) stays `handler`.
+fn stage_ns(hot: &HotSnapshot, stages: &[u64; Stage::ALL.len()]) -> BTreeMap<String, u64> {
+    let mut all: BTreeMap<String, u64> = Stage::ALL.into_iter().zip(stages).map(|(stage, ns)| (stage.as_str().to_string(), *ns)).collect();
+    for stage in HotStage::ALL {
+        let named: u64 = if stage == HotStage::Handler { stages.iter().sum() } else { 0 };
+        all.insert(stage.as_str().to_string(), hot.stage_ns[stage as usize].saturating_sub(named));
+    }
+    all
+}
+
+/// Every refusal of every room under the label its enum has.
+fn all_drops<T>(hot: &HotSnapshot, validator: &Validator<T>, own: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    let mut drops = BTreeMap::new();
+    let mut add = |label: String, count: u64| {
+        if count > 0 {
+            *drops.entry(label).or_insert(0) += count;
+        }
+    };
+    for reason in DropReason::ALL {
+        add(format!("session_{}", reason.as_str()), hot.dropped_for(*reason));
+    }
+    for class in Class::ALL {
+        for reason in ClassReject::ALL {
+            add(format!("class_{}_{}", class.as_str(), reason.as_str()), hot.refused_for(class, reason));
+        }
+        for reason in samara_dataplane::reactor::Unsent::ALL {
+            add(format!("unsent_{}_{}", class.as_str(), reason.as_str()), hot.unsent_for(class, reason));
+        }
+    }
+    let port = ["port_receive_kernel", "port_receive_oversize", "port_receive_malformed", "port_send"];
+    port.into_iter().zip(hot.port_drops).for_each(|(label, count)| add(label.to_string(), count));
+    for (reason, count) in samara_rotor::ShredReject::ALL.iter().zip(validator.reassembly().rejects()) {
+        add(format!("shred_{}", reason.as_str()), *count);
+    }
+    for (reason, count) in samara_consensus::VoteReject::ALL.iter().zip(validator.consensus().stats().rejects) {
+        add(reason.as_str().to_string(), count);
+    }
+    let counters = validator.counters();
+    add("malformed_message".to_string(), counters.malformed);
+    add("gossip_refused".to_string(), counters.gossip_refused);
+    add("repair_reject".to_string(), counters.repair_rejects);
+    own.iter().for_each(|(label, count)| add(label.to_string(), *count));
+    drops
+}
