@@ -62,10 +62,10 @@ impl Reassembly {
         if !variant.is_collecting() {
             return Err(ShredReject::Done);
         }
-        let bit = 1 << shred.index.0;
-        let relay = to_relay && variant.relayed & bit == 0;
+        // What was sent on before ended in check_duplicate.
+        let relay = to_relay;
         if relay {
-            variant.relayed |= bit;
+            variant.relayed |= 1 << shred.index.0;
         }
         if !variant.store(shred.index, shred.body) {
             // Stored by repair before its commitment was known to be signed; it may still have to travel on.

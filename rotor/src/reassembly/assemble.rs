@@ -45,13 +45,12 @@ impl Reassembly {
             return;
         }
         let seats = self.table.seats(view, slice, leader, shape.total);
-        let Some(variant) = self.views.get_mut(&view).and_then(|state| state.variant_mut(slice, at)) else { return };
+        let Some(variant) = self.views.get(&view).and_then(|state| state.variant(slice, at)) else { return };
         let Some(signature) = variant.signature else { return };
         for index in seats.of(self.config.me) {
             if variant.relayed & (1 << index.0) != 0 {
                 continue;
             }
-            variant.relayed |= 1 << index.0;
             let mut message = ShredHeader::new(commitment, index, signature).as_bytes().to_vec();
             word.write_proof(index, &mut message);
             message.extend_from_slice(word.chunk(index));

@@ -31,6 +31,10 @@ fn the_holder_of_a_seat_relays_the_leaders_shred_exactly_once() {
     // Reference, section 1.4, hole 3: a replay is not sent on, and not hashed either.
     for _ in 0..3 {
         assert_eq!(give(&cluster, &mut node, me, slice, mine[0].0), Err(ShredReject::Duplicate));
+        let mut broken = message(slice, mine[0]);
+        *broken.last_mut().unwrap() ^= 1;
+        let leader = cluster.schedule.leader(VIEW);
+        assert_eq!(node.on_shred(NOW, &cluster.roster, leader, false, &broken), Err(ShredReject::Duplicate), "not even hashed");
     }
     assert_eq!(give(&cluster, &mut node, me, slice, mine[1].0), Ok(ShredAccepted { relay: true }));
     let others = (0..slice.commitment.shape.total).find(|index| !mine.contains(&ShredIndex(*index))).unwrap();

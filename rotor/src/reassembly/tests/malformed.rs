@@ -106,6 +106,43 @@ fn a_slice_that_does_not_fit_the_plan_of_the_header_kills_the_view_before_it_is_
     }
 }
 
+/// Slice 0 of a longer block leaves its class open at admission; the header in it settles it.
+#[test]
+fn a_slice_0_coded_for_another_class_than_its_header_demands_kills_the_view() {
+    let cluster = Cluster::new(6);
+    let honest = cluster.block(VIEW, 100_000, 1);
+    let first = &honest.slices[0];
+    let me = receiver(&cluster, 0);
+    let mut node = cluster.node_with(me, |config| config.params.hybrid_redundancy = 300);
+    let total = 100;
+    let words = honest.slices.iter().map(|slice| match slice.commitment.slice {
+        SliceIndex(0) => Coder::new().encode(first.word.payload(), 32, total),
+        _ => slice.word.clone(),
+    });
+    let hostile = signed_with(&cluster, &honest, words.collect());
+    for index in 0..32 {
+        assert!(give(&cluster, &mut node, me, &hostile.slices[0], index).is_ok(), "a hybrid block could have it");
+    }
+    assert_eq!(evidence(&mut node).len(), 1);
+}
+
+#[test]
+fn a_tainted_slice_kills_the_view() {
+    let cluster = Cluster::new(6);
+    let honest = cluster.block(VIEW, 50_000, 1);
+    let shape = honest.slices[0].commitment.shape;
+    let words = vec![CodeWord::uncoded(shape, vec![5; usize::from(shape.total) * 1024]), honest.slices[1].word.clone()];
+    let hostile = signed_with(&cluster, &honest, words);
+    let me = receiver(&cluster, 0);
+    let mut node = cluster.node(me);
+    give(&cluster, &mut node, me, &hostile.slices[1], 0).unwrap();
+    for index in 0..shape.data {
+        give(&cluster, &mut node, me, &hostile.slices[0], index).unwrap();
+    }
+    assert_eq!(give(&cluster, &mut node, me, &hostile.slices[1], 1), Err(ShredReject::Dead));
+    assert_eq!(evidence(&mut node).len(), 1);
+}
+
 #[test]
 fn a_shape_no_block_has_is_refused_before_anything_is_hashed() {
     let cluster = Cluster::new(6);
