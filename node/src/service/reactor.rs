@@ -1,7 +1,7 @@
 //! Start, dispatch, stop: see [`super`].
 
 use super::door::Door;
-use super::link::{HotLink, Signal, breathe};
+use super::link::{HotLink, Signal, breathe, within};
 use super::{ServiceConfig, Shared, socket, store, sync, telemetry, verify};
 use crate::bridge::{NodeSnapshot, ToHot, ToService};
 use glommio::{Task, TaskQueueHandle};
@@ -142,7 +142,8 @@ async fn run(config: ServiceConfig, tip: Height, clients: TcpListener, peers: Tc
     shared.telemetry_stop.raise();
     telemetry.await;
     telemetry::write_now(&shared).await;
-    shared.hot.offer(ToHot::Stop);
+    // A hot reactor that is gone, or stuck, hears it from the closed ring.
+    within(DRAIN_PATIENCE, shared.hot.deliver(ToHot::Stop)).await;
 }
 
 fn share(config: ServiceConfig, tip: Height) -> (Rc<Shared>, Receiver<ToService>) {
