@@ -22,6 +22,7 @@
 mod admit;
 mod assemble;
 mod repair;
+mod requests;
 mod serve;
 mod view;
 
@@ -29,7 +30,7 @@ pub use repair::{RepairReject, RepairRequest};
 
 use crate::plan::Planner;
 use crate::seats::RelayTable;
-use repair::Outstanding;
+use requests::Outstanding;
 use samara_erasure::{CodeWord, Coder};
 use samara_types::shred::{DATA_SHREDS_MAX, SHRED_HEADER_BYTES};
 use samara_types::{

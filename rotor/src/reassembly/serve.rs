@@ -3,7 +3,7 @@
 //! Whole blocks are kept without their code words; a slice that is asked for is encoded again (about 15 us) and the last one is remembered.
 
 use super::Reassembly;
-use super::repair::indexes;
+use super::requests::indexes;
 use super::view::Content;
 use crate::shredder::ShreddedBlock;
 use crate::wire;

@@ -207,7 +207,7 @@ fn a_slice_of_the_current_view_that_lacks_shreds_asks_the_holders_of_the_missing
     assert!(requests.len() > 1, "spread over the seat holders");
     for (peer, request) in &requests {
         let request = message::access::<ArchivedShredRequest>(request.bytes()).unwrap();
-        for index in super::super::repair::indexes(u128::from_le_bytes(request.wanted)) {
+        for index in super::super::requests::indexes(u128::from_le_bytes(request.wanted)) {
             assert_eq!(seats(&cluster, slice).holder(index), Some(*peer));
             let shred = message(slice, index);
             assert_eq!(node.on_shred(due, &cluster.roster, *peer, true, &shred), Ok(ShredAccepted { relay: false }));
@@ -231,7 +231,7 @@ fn a_shred_that_repair_brought_first_is_still_relayed_when_the_leader_sends_it()
     for step in 0..40u64 {
         for (peer, request) in std::iter::from_fn(|| node.poll_request(later.after(Nanos::from_millis(step * 300)))).collect::<Vec<_>>() {
             let request = message::access::<ArchivedShredRequest>(request.bytes()).unwrap();
-            let mine = super::super::repair::indexes(u128::from_le_bytes(request.wanted))
+            let mine = super::super::requests::indexes(u128::from_le_bytes(request.wanted))
                 .find(|index| seats(&cluster, slice).holder(*index) == Some(ValidatorIndex(me)));
             own = own.or(mine.map(|index| (peer, index)));
         }
