@@ -21,7 +21,10 @@ pub struct Rate {
 impl Rate {
     /// A rate and its burst.
     pub const fn new(per_second: u64, burst: u64) -> Rate {
-        assert!(per_second >= 1 && per_second <= NANOS_PER_SECOND && burst >= 1 && burst <= NANOS_PER_SECOND, "rates and bursts lie in 1..=10^9");
+        assert!(
+            per_second >= 1 && per_second <= NANOS_PER_SECOND && burst >= 1 && burst <= NANOS_PER_SECOND,
+            "rates and bursts lie in 1..=10^9"
+        );
         Rate { per_second, burst }
     }
 }

@@ -230,8 +230,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_what_was_published() {
-        let mut local = HotSnapshot::default();
-        local.messages = [7];
+        let mut local = HotSnapshot { messages: [7], ..HotSnapshot::default() };
         local.dropped[DropReason::BadTag as usize] = 9;
         let stats = HotStats::default();
         stats.publish(&local);

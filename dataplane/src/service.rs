@@ -374,14 +374,15 @@ mod tests {
     #[test]
     fn an_executor_beats_answers_pokes_and_stops_with_its_ring() {
         let (mut to_service, mut from_hot) = ring::<u32>(16).expect("an eventfd");
-        let (service, mut pulse) = start(ServiceConfig { beat_every: Duration::from_millis(1), ..Default::default() }, move || async move {
-            let mut sum = 0;
-            while let Some(item) = from_hot.recv().await {
-                sum += item;
-            }
-            sum
-        })
-        .expect("io_uring and 512 KiB of locked memory are there");
+        let (service, mut pulse) =
+            start(ServiceConfig { beat_every: Duration::from_millis(1), ..Default::default() }, move || async move {
+                let mut sum = 0;
+                while let Some(item) = from_hot.recv().await {
+                    sum += item;
+                }
+                sum
+            })
+            .expect("io_uring and 512 KiB of locked memory are there");
         wait_until("no beat", || pulse.beats() >= 3);
         pulse.poke();
         wait_until("no answer", || pulse.answered() == 1);

@@ -97,7 +97,10 @@ pub struct OutboxQueues {
 impl OutboxQueues {
     /// Empty queues. `order`: whom a broadcast goes to, first to last (decreasing stake, this validator left out).
     pub fn new(limits: OutboxLimits, order: Vec<ValidatorIndex>) -> OutboxQueues {
-        assert!(limits.queued.iter().all(|queued| *queued > 0) && limits.share < limits.flush, "queues hold something, Critical keeps a share");
+        assert!(
+            limits.queued.iter().all(|queued| *queued > 0) && limits.share < limits.flush,
+            "queues hold something, Critical keeps a share"
+        );
         OutboxQueues {
             limits,
             queues: limits.queued.map(VecDeque::with_capacity),

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::sync::{Arc, mpsc};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::memory::{MemoryPort, Wire};

@@ -17,10 +17,7 @@ pub struct SessionConfig {
     /// Its X25519 secret.
     pub secret: [u8; 32],
     /// X25519 public key and address of every validator of the set in order, this one included.
-    pub peers: Vec<(
-        /* key */ [u8; 32],
-        /* where its port listens */ SocketAddr,
-    )>,
+    pub peers: Vec<(/* key */ [u8; 32], /* where its port listens */ SocketAddr)>,
     /// Fingerprint of the genesis; peers with another one are refused.
     pub cluster_fingerprint: Digest,
     /// Wall clock in nanoseconds at `Nanos(0)` of the reactor's clock. Handshake stamps are this plus the reactor's time, so that a

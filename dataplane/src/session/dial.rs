@@ -190,7 +190,8 @@ impl Sessions {
 
     /// A session that answers a peer's init: it may receive; it sends when confirmed. At most one per peer waits for that.
     pub(super) fn install_unconfirmed(&mut self, now: Nanos, peer: ValidatorIndex, index: u32, transport: Transport) {
-        let waiting = self.peers[peer.at()].sessions.into_iter().flatten().find(|index| self.table.live(*index).is_some_and(|old| !old.confirmed));
+        let waiting =
+            self.peers[peer.at()].sessions.into_iter().flatten().find(|index| self.table.live(*index).is_some_and(|old| !old.confirmed));
         if let Some(waiting) = waiting {
             self.forget(peer, waiting);
         }

@@ -175,7 +175,13 @@ mod tests {
     }
 
     fn limits() -> GateLimits {
-        GateLimits { global: Rate::new(1, 8), source: Rate::new(1, 3), validator: Rate::new(1, 2), cookies: Rate::new(1, 4), validator_cookies: Rate::new(1, 4) }
+        GateLimits {
+            global: Rate::new(1, 8),
+            source: Rate::new(1, 3),
+            validator: Rate::new(1, 2),
+            cookies: Rate::new(1, 4),
+            validator_cookies: Rate::new(1, 4),
+        }
     }
 
     fn gate() -> Gate {

@@ -43,7 +43,9 @@ use dial::{Peer, Reply};
 use gate::{Gate, Verdict};
 use handshake::Identity;
 use rng::Rng;
-use samara_types::datagram::{DATAGRAM_BYTES_MAX, DATAGRAM_VERSION, DatagramType, INNER_HEADER_BYTES, OUTER_HEADER_BYTES, OuterHeader, TAG_BYTES};
+use samara_types::datagram::{
+    DATAGRAM_BYTES_MAX, DATAGRAM_VERSION, DatagramType, INNER_HEADER_BYTES, OUTER_HEADER_BYTES, OuterHeader, TAG_BYTES,
+};
 use samara_types::{MessageKind, Nanos, ValidatorIndex};
 use table::{State, Table};
 use zerocopy::FromBytes;
@@ -134,7 +136,11 @@ impl Sessions {
     pub fn new(config: SessionConfig, seed: [u8; 32]) -> Sessions {
         config.limits.check();
         let own = x25519_dalek::x25519(config.secret, x25519_dalek::X25519_BASEPOINT_BYTES);
-        assert!(config.peers.get(config.me.at()).is_some_and(|peer| peer.0 == own), "the session secret belongs to validator {}", config.me);
+        assert!(
+            config.peers.get(config.me.at()).is_some_and(|peer| peer.0 == own),
+            "the session secret belongs to validator {}",
+            config.me
+        );
         let mut rng = Rng::new(seed);
         let count = config.peers.len();
         let index = |i: usize| ValidatorIndex(u16::try_from(i).expect("a set has at most 65,536 validators"));

@@ -115,7 +115,7 @@ impl Net {
         for i in 0..self.nodes.len() {
             while let Some((to, len)) = self.nodes[i].poll_transmit(Nanos(self.now), &mut out) {
                 assert!(len <= DATAGRAM_BYTES_MAX);
-                self.launch(address(i), to, &out[..len].to_vec());
+                self.launch(address(i), to, &out[..len]);
             }
         }
     }
@@ -151,7 +151,7 @@ impl Net {
         let mut out = [0; DATAGRAM_BYTES_MAX];
         let (len, destination) =
             self.nodes[from].seal(Nanos(self.now), ValidatorIndex(to as u16), MessageKind::Shred, message, &mut out)?;
-        self.launch(address(from), destination, &out[..len].to_vec());
+        self.launch(address(from), destination, &out[..len]);
         Ok(())
     }
 
@@ -399,7 +399,8 @@ fn replayed_handshakes_disturb_no_live_session() {
 fn a_replay_against_a_restarted_receiver_neither_confirms_nor_blocks_the_real_peer() {
     let mut net = established();
     let (lower, higher) = ranked();
-    let init = net.recorded.iter().find(|flying| flying.bytes[0] == 1 && flying.to == address(higher)).cloned().expect("the lower side dials");
+    let init =
+        net.recorded.iter().find(|flying| flying.bytes[0] == 1 && flying.to == address(higher)).cloned().expect("the lower side dials");
     net.run(at_ms(1_000));
     let mut again = config(higher, 2, SessionLimits::default());
     again.boot_ns += 1_000 * MS;
@@ -522,7 +523,11 @@ fn a_validator_gets_through_a_flood_by_echoing_its_cookie() {
     let mut net = pair(SessionLimits { gate, ..SessionLimits::default() }, Faults { delay_ms: 1, ..Faults::default() }, 1);
     let (lower, higher) = ranked();
     // Only the flooded side can be dialled.
-    net.drop_if = if higher == 0 { |flying| flying.bytes[0] == 1 && flying.from == address(0) } else { |flying| flying.bytes[0] == 1 && flying.from == address(1) };
+    net.drop_if = if higher == 0 {
+        |flying| flying.bytes[0] == 1 && flying.from == address(0)
+    } else {
+        |flying| flying.bytes[0] == 1 && flying.from == address(1)
+    };
     let key = wire::mac_key(&ChainId([9; 32]), &public(higher));
     let mut flood = forged_inits(4_000).into_iter().map(|mut init| {
         let index = u32::from_le_bytes(init[8..12].try_into().expect("four bytes"));
@@ -557,7 +562,8 @@ fn cookies_make_us_dial_at_once_only_once() {
     net.drop_if = |_| true;
     for round in 0..40 {
         net.run(Nanos(net.now + MS));
-        let init = net.recorded.iter().rev().find(|flying| flying.bytes[0] == 1 && flying.from == address(lower)).expect("dials").bytes.clone();
+        let init =
+            net.recorded.iter().rev().find(|flying| flying.bytes[0] == 1 && flying.from == address(lower)).expect("dials").bytes.clone();
         let index = u32::from_le_bytes(init[8..12].try_into().expect("four bytes"));
         let mut cookie = wire::cookie(index, &[round; 16], wire::split_init(&init).1);
         assert_eq!(net.nodes[lower].open(Nanos(net.now), address(higher), &mut cookie), Opened::Consumed);

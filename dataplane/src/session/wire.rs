@@ -54,7 +54,13 @@ pub struct ResponsePayload {
 }
 
 fn header(kind: DatagramType, receiver: u32, counter: u64) -> OuterHeader {
-    OuterHeader { kind: kind as u8, version: DATAGRAM_VERSION, reserved: U16::new(0), receiver: U32::new(receiver), counter: U64::new(counter) }
+    OuterHeader {
+        kind: kind as u8,
+        version: DATAGRAM_VERSION,
+        reserved: U16::new(0),
+        receiver: U32::new(receiver),
+        counter: U64::new(counter),
+    }
 }
 
 /// Header of a data datagram.
