@@ -53,6 +53,8 @@ pub struct NodeConfig {
 pub struct Layout {
     /// Directory of the vote log.
     pub votes: PathBuf,
+    /// Directory of the body journal.
+    pub bodies: PathBuf,
     /// Directory of the block store.
     pub blocks: PathBuf,
     /// The last published `NodeSnapshot`.
@@ -62,7 +64,12 @@ pub struct Layout {
 impl Layout {
     /// Data in `data`, the metrics file in the validator's directory.
     pub fn new(directory: &Path, data: &Path) -> Layout {
-        Layout { votes: data.join("votes"), blocks: data.join("blocks"), metrics: directory.join("metrics.json") }
+        Layout {
+            votes: data.join("votes"),
+            bodies: data.join("bodies"),
+            blocks: data.join("blocks"),
+            metrics: directory.join("metrics.json"),
+        }
     }
 }
 

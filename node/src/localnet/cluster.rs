@@ -143,7 +143,7 @@ impl Cluster {
     pub fn begin_measuring(&mut self) {
         self.sample();
         for member in &mut self.members {
-            (member.cpu_baseline, member.rss_max_kib) = (member.last.cpu_s, 0);
+            (member.cpu_baseline, member.rss_max_kib) = (member.last.cpu_s, member.last.rss_kib);
         }
         self.rss_kib = Distribution::default();
     }
