@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use samara_types::{ChainId, Digest, Nanos, ValidatorIndex};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 use super::gate::GateLimits;
 use super::transport::CipherSet;
@@ -16,8 +16,8 @@ pub struct SessionConfig {
     pub me: ValidatorIndex,
     /// Its X25519 secret.
     pub secret: [u8; 32],
-    /// X25519 public key and address of every validator of the set in order, this one included.
-    pub peers: Vec<(/* key */ [u8; 32], /* where its port listens */ SocketAddr)>,
+    /// X25519 public key of every validator of the set in order, this one included, and where its port listens.
+    pub peers: Vec<([u8; 32], SocketAddr)>,
     /// Fingerprint of the genesis; peers with another one are refused.
     pub cluster_fingerprint: Digest,
     /// Wall clock in nanoseconds at `Nanos(0)` of the reactor's clock. Handshake stamps are this plus the reactor's time, so that a
@@ -29,7 +29,7 @@ pub struct SessionConfig {
 
 impl Drop for SessionConfig {
     fn drop(&mut self) {
-        drop(Zeroizing::new(std::mem::take(&mut self.secret)));
+        self.secret.zeroize();
     }
 }
 

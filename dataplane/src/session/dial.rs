@@ -181,7 +181,7 @@ impl Sessions {
         if confirms {
             let transport = self.table.live_mut(index).expect("it was just used");
             transport.confirmed = true;
-            self.promote(now, peer, index);
+            self.promote(peer, index);
             // The initiator repeats its confirmation until it hears something under the new session.
             self.peers[peer.at()].keepalive_due = true;
             self.wake_at(now);
@@ -215,11 +215,11 @@ impl Sessions {
         state.silent = false;
         state.confirms = 0;
         state.keepalive_due = true;
-        self.promote(now, peer, index);
+        self.promote(peer, index);
         self.wake_at(now);
     }
 
-    fn promote(&mut self, _now: Nanos, peer: ValidatorIndex, index: u32) {
+    fn promote(&mut self, peer: ValidatorIndex, index: u32) {
         self.counters.sessions_established += 1;
         self.peers[peer.at()].sending = Some(index);
     }
