@@ -1,7 +1,7 @@
 //! Transactions waiting for a block: first in, first out, bounded in number and bytes.
 
 use samara_crypto::VerifiedTransaction;
-use samara_types::TransactionId;
+use samara_types::{Height, TransactionId};
 use std::collections::{BTreeMap, HashMap};
 
 /// Why a transaction was not taken.
@@ -11,8 +11,8 @@ pub enum MempoolReject {
     Duplicate,
     /// Number or bytes at the limit.
     Full,
-    /// Final already.
-    Finalized,
+    /// Final already, at this height.
+    Finalized(Height),
 }
 
 impl MempoolReject {
@@ -21,7 +21,7 @@ impl MempoolReject {
         match self {
             Self::Duplicate => "mempool_duplicate",
             Self::Full => "mempool_full",
-            Self::Finalized => "mempool_finalized",
+            Self::Finalized(_) => "mempool_finalized",
         }
     }
 }

@@ -36,7 +36,12 @@ impl Finality {
 
     /// Whether a block at `height` may not carry this transaction because an ancestor does.
     pub fn repeats(&self, id: &TransactionId, height: Height) -> bool {
-        self.heights.get(&short(id)).is_some_and(|at| at + self.retention >= height.0)
+        self.repeated_at(id, height).is_some()
+    }
+
+    /// The height at which an ancestor within the retention carries it.
+    pub fn repeated_at(&self, id: &TransactionId, height: Height) -> Option<Height> {
+        self.heights.get(&short(id)).filter(|at| **at + self.retention >= height.0).map(|at| Height(*at))
     }
 
     fn add(&mut self, height: Height, ids: impl Iterator<Item = TransactionId>) {
@@ -101,8 +106,8 @@ impl TransactionApp {
     }
 
     fn insert(&mut self, transaction: VerifiedTransaction, next: Height, share: usize) -> Result<(), MempoolReject> {
-        if self.finality.repeats(&transaction.id(), next) {
-            return Err(MempoolReject::Finalized);
+        if let Some(height) = self.finality.repeated_at(&transaction.id(), next) {
+            return Err(MempoolReject::Finalized(height));
         }
         self.mempool.insert(transaction, share)
     }

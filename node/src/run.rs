@@ -21,6 +21,7 @@ use crate::service::{self, ServiceConfig};
 use samara_dataplane::port::{self, PortConfig, Transport};
 use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, WaitPolicy};
 use samara_dataplane::ring::ring;
+use samara_dataplane::service::{Stall, Watchdog, WatchdogConfig, Watchlist};
 use samara_dataplane::session::{SessionConfig, SessionLimits, Sessions};
 use samara_storage::{BlockStore, RocksStore};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub fn command(prepared: Prepared) -> Result<(), Exit> {
 struct Started {
     reactor: HotReactor<core::Core>,
     service: service::ServiceHandle,
+    watchdog: Watchdog,
 }
 
 impl Started {
@@ -66,18 +68,46 @@ impl Started {
         let links = core::Links { to_service, from_service, stop, rung };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
         let reactor = HotReactor::new(port, sessions, core, hot_config(prepared, base));
-        let service =
-            service::start(service_config(prepared, roster, store, to_hot, from_hot)).map_err(|error| Exit::Host(error.to_string()))?;
+        let service = service_config(prepared, roster, store, to_hot, from_hot);
+        let mut service = service::start(service).map_err(service_exit)?;
         tracing::info!(client = %service.client_address(), sync = %service.sync_address(), "service reactor");
-        Ok(Started { reactor, service })
+        let watchdog = watch(&reactor, &mut service)?;
+        Ok(Started { reactor, service, watchdog })
     }
 
     fn run(self) -> Result<(), Exit> {
         let core = self.reactor.run();
         let failure = core.into_failure();
+        drop(self.watchdog);
         self.service.join().map_err(Exit::failed)?;
         tracing::info!("stopped");
         failure.map_or(Ok(()), |failure| Err(Exit::failed(failure)))
+    }
+}
+
+/// Looks after both reactors: pokes the executor out of glommio's lost wake-up window, and says when one stands still.
+fn watch(reactor: &HotReactor<core::Core>, service: &mut service::ServiceHandle) -> Result<Watchdog, Exit> {
+    let stats = reactor.stats();
+    let mut watchlist = Watchlist::default().counter("hot", move || stats.snapshot().passes[0]);
+    if let Some(pulse) = service.take_pulse() {
+        watchlist = watchlist.executor("service", pulse);
+    }
+    let report = |stall: Stall| {
+        let lasted_ms = stall.lasted.as_millis() as u64;
+        if stall.over {
+            tracing::warn!(reactor = stall.name, lasted_ms, "reactor moves again");
+        } else {
+            tracing::warn!(reactor = stall.name, lasted_ms, "reactor stands still");
+        }
+    };
+    Watchdog::start(watchlist, WatchdogConfig::default(), report).map_err(|error| Exit::Host(error.to_string()))
+}
+
+/// An address that cannot be taken is a configuration error; everything else is the host's.
+fn service_exit(error: service::ServiceError) -> Exit {
+    match error {
+        service::ServiceError::Listen { key, address, source } => Exit::bad(key, address, format!("a free local address ({source})")),
+        other => Exit::Host(other.to_string()),
     }
 }
 
@@ -87,7 +117,9 @@ fn open_port(prepared: &Prepared) -> Result<(Box<dyn port::Port>, String), Exit>
         TransportArg::Auto => Transport::Auto,
         TransportArg::Uring => Transport::Uring,
         TransportArg::Udp => Transport::Udp,
-        TransportArg::Xdp => return Err(Exit::Host("network.transport = xdp: this build has no AF_XDP port; use auto, uring or udp".into())),
+        TransportArg::Xdp => {
+            return Err(Exit::Host("network.transport = xdp: this build has no AF_XDP port; use auto, uring or udp".into()));
+        }
     };
     let frames = (network.frames / 2).clamp(64, 32_768);
     let config =

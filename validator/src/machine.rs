@@ -4,7 +4,7 @@ use crate::gossip::{Batch, LEADERS};
 use crate::outlet::{Outlet, Stage};
 use samara_consensus::{self as consensus, Consensus, MempoolReject, Tip, To, TransactionApp};
 use samara_crypto::{Certificate, IdentitySecret, Roster, VerifiedTransaction, VoteSecret};
-use samara_rotor::{Event, Origin, Planner, Reassembly, ReassemblyConfig, Shredder, ShreddedBlock};
+use samara_rotor::{Event, Origin, Planner, Reassembly, ReassemblyConfig, ShreddedBlock, Shredder};
 use samara_types::block::payload_digest;
 use samara_types::message::{self, access, encode};
 use samara_types::{
@@ -28,8 +28,6 @@ pub struct Config {
     pub beacon: Digest,
     /// Nanoseconds since 1970 at `Nanos(0)`, for block timestamps.
     pub wall_offset_ns: u64,
-    /// Mempool bounds: transactions and bytes.
-    pub mempool: (usize, usize),
 }
 
 /// What happens to a validator. `T` is the owner's ticket for a client's answer.
@@ -153,15 +151,14 @@ impl<T> Validator<T> {
         now: Nanos,
     ) -> Validator<T> {
         let set = roster.set();
-        let mut reassembly =
-            Reassembly::new(ReassemblyConfig::new(config.me, config.params, set), set, schedule.clone(), config.beacon);
+        let mut reassembly = Reassembly::new(ReassemblyConfig::new(config.me, config.params, set), set, schedule.clone(), config.beacon);
         reassembly.advance(recovery.tip.view, recovery.tip.view.next());
         for block in &recovery.blocks {
             reassembly.insert_block(now, block);
         }
         let shredder = Shredder::new(Planner::new(&config.params, set), *roster.domain());
         let by_stake = set.by_stake();
-        let rules = consensus::Config { me: config.me, params: config.params, wall_offset_ns: config.wall_offset_ns };
+        let rules = consensus::Config { me: config.me, params: config.params };
         let consensus = Consensus::new(rules, Arc::clone(&roster), schedule.clone(), secrets.0, app, recovery, now);
         Validator {
             config,

@@ -1,0 +1,276 @@
+//! Six whole validators over links in memory: real shreds, real signatures, real transactions, a virtual clock.
+
+use crate::{Config, Input, Milestone, Outlet, Output, Stage, Validator};
+use samara_consensus::{MempoolReject, Recovery, Tip, TransactionApp};
+use samara_crypto::{Keyring, Roster, VerifiedTransaction, sign_transaction, verify_batch};
+use samara_types::block::genesis_digest;
+use samara_types::*;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+const CHAIN: ChainId = ChainId([5; 32]);
+
+/// Collects what one call sends.
+#[derive(Default)]
+struct Post {
+    me: u16,
+    validators: u16,
+    sent: Vec<(ValidatorIndex, MessageKind, Vec<u8>)>,
+}
+
+impl Outlet for Post {
+    fn send(&mut self, to: ValidatorIndex, kind: MessageKind, message: &[u8]) {
+        self.sent.push((to, kind, message.to_vec()));
+    }
+    fn broadcast(&mut self, kind: MessageKind, message: &[u8]) {
+        let me = self.me;
+        for to in (0..self.validators).filter(|to| *to != me) {
+            self.send(ValidatorIndex(to), kind, message);
+        }
+    }
+    fn spent(&mut self, _: Stage) {}
+}
+
+struct Node {
+    validator: Validator<u64>,
+    persisted: u64,
+    disk: bool,
+    finalized: Vec<Arc<Block>>,
+    evidence: Vec<Evidence>,
+    answers: Vec<(u64, Result<(), MempoolReject>)>,
+    milestones: Vec<(View, Milestone)>,
+    sent: Vec<MessageKind>,
+}
+
+type Filter = Box<dyn FnMut(usize, usize, MessageKind, &mut Vec<u8>) -> bool>;
+
+struct Net {
+    nodes: Vec<Node>,
+    now: Nanos,
+    queue: VecDeque<(usize, usize, MessageKind, Vec<u8>)>,
+    filter: Filter,
+}
+
+impl Net {
+    fn new(validators: usize) -> Net {
+        let keys: Vec<Keyring> = (0..validators).map(|_| Keyring::generate()).collect();
+        let entry = |keys: &Keyring| ValidatorEntry {
+            stake: Stake(1),
+            vote_key: keys.vote.public_key(),
+            possession: keys.vote.possession(),
+            identity_key: keys.identity.public_key(),
+            session_key: keys.session.public_key(),
+        };
+        let set = ValidatorSet::new(keys.iter().map(entry).collect(), None).unwrap();
+        let roster = Arc::new(Roster::new(set, SigningDomain { chain: CHAIN, epoch: Epoch(0) }).unwrap());
+        let schedule = LeaderSchedule::new(roster.set(), &Digest([9; 32]), Epoch(0));
+        let params =
+            Params { view_timeout: Nanos::from_millis(200), block_interval: Nanos(0), idle_interval: Nanos(0), ..Params::default() };
+        let node = |(me, keys): (usize, Keyring)| {
+            let config = Config { me: ValidatorIndex(me as u16), params, beacon: Digest([9; 32]), wall_offset_ns: 0 };
+            let tip = Tip { view: View(0), height: Height(0), digest: genesis_digest(&CHAIN) };
+            let recovery = Recovery { tip, tip_certificate: None, blocks: vec![], records: vec![], amnesia: false };
+            let app = TransactionApp::new(CHAIN, params.dedup_heights, 10_000, 1 << 24);
+            let validator =
+                Validator::new(config, Arc::clone(&roster), schedule.clone(), (keys.vote, keys.identity), app, recovery, Nanos(0));
+            let (finalized, evidence, answers, milestones, sent) = (vec![], vec![], vec![], vec![], vec![]);
+            Node { validator, persisted: 0, disk: true, finalized, evidence, answers, milestones, sent }
+        };
+        let nodes = keys.into_iter().enumerate().map(node).collect();
+        Net { nodes, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true) }
+    }
+
+    fn input(&mut self, i: usize, input: Input<'_, u64>) {
+        let mut post = Post { me: i as u16, validators: self.nodes.len() as u16, sent: vec![] };
+        self.nodes[i].validator.handle(self.now, input, &mut post);
+        for (to, kind, mut bytes) in post.sent {
+            self.nodes[i].sent.push(kind);
+            if (self.filter)(i, to.at(), kind, &mut bytes) {
+                self.queue.push_back((i, to.at(), kind, bytes));
+            }
+        }
+        let mut verify = Vec::new();
+        let node = &mut self.nodes[i];
+        while let Some(output) = node.validator.poll() {
+            match output {
+                Output::Persist(..) => node.persisted += 1,
+                Output::Answer(ticket, taken) => node.answers.push((ticket, taken)),
+                Output::Verify(_, payload) => verify.push(payload),
+                Output::Finalized(block, _) => node.finalized.push(block),
+                Output::Evidence(evidence) => node.evidence.push(evidence),
+                Output::Milestone(view, milestone) => node.milestones.push((view, milestone)),
+                Output::Sync(..) | Output::Entered(_) | Output::Nullified(_) => {}
+                Output::SafetyViolation(view, _) => panic!("safety violation in view {view}"),
+            }
+        }
+        for payload in verify {
+            let raw = transaction::iterate(&payload).flatten().map(|t| t.bytes().to_vec()).collect();
+            let good = verify_batch(&CHAIN, raw).into_iter().flatten().collect();
+            self.input(i, Input::Gossip(good));
+        }
+    }
+
+    fn disks(&mut self) {
+        for i in 0..self.nodes.len() {
+            let (persisted, disk) = (self.nodes[i].persisted, self.nodes[i].disk);
+            if disk {
+                self.input(i, Input::Persisted(persisted));
+            }
+        }
+    }
+
+    fn run(&mut self, steps: usize) {
+        for _ in 0..steps {
+            self.now = self.now.after(Nanos::from_millis(1));
+            for i in 0..self.nodes.len() {
+                self.input(i, Input::Tick);
+            }
+            self.disks();
+            for _ in 0..3_000 {
+                let Some((from, to, kind, bytes)) = self.queue.pop_front() else { break };
+                self.input(to, Input::Message(ValidatorIndex(from as u16), kind, &bytes));
+            }
+            self.disks();
+        }
+        self.agree();
+    }
+
+    fn agree(&self) {
+        for a in &self.nodes {
+            for b in &self.nodes {
+                assert!(a.finalized.iter().zip(&b.finalized).all(|(x, y)| x.digest() == y.digest()), "two chains");
+            }
+        }
+    }
+
+    fn heights(&self) -> Vec<usize> {
+        self.nodes.iter().map(|node| node.finalized.len()).collect()
+    }
+
+    fn ids(&self, i: usize) -> Vec<TransactionId> {
+        let blocks = self.nodes[i].finalized.iter();
+        blocks.flat_map(|b| transaction::iterate(b.payload()).map(|t| t.unwrap().id(&CHAIN)).collect::<Vec<_>>()).collect()
+    }
+}
+
+fn transaction(nonce: u64, bytes: usize) -> VerifiedTransaction {
+    let secret = samara_crypto::IdentitySecret::from_bytes(&[7; 32]);
+    verify_batch(&CHAIN, vec![sign_transaction(&CHAIN, &secret, nonce, &vec![3; bytes])]).remove(0).unwrap()
+}
+
+#[test]
+fn six_validators_finalize_every_transaction_once() {
+    let mut net = Net::new(6);
+    let sent: BTreeSet<_> = (0..60).map(|nonce| transaction(nonce, 300).id()).collect();
+    for nonce in 0..60 {
+        net.input((nonce % 6) as usize, Input::Submit(nonce, transaction(nonce, 300)));
+    }
+    net.run(40);
+    for i in 0..6 {
+        let ids = net.ids(i);
+        assert_eq!(ids.len(), sent.len(), "validator {i}");
+        assert_eq!(ids.into_iter().collect::<BTreeSet<_>>(), sent);
+        assert_eq!(net.nodes[i].answers.iter().filter(|(_, taken)| taken.is_ok()).count(), 10);
+        assert!(net.nodes[i].evidence.is_empty());
+    }
+}
+
+#[test]
+fn blocks_of_every_class_travel() {
+    for (transactions, bytes) in [(0, 0), (3, 100), (30, 1000), (400, 1000)] {
+        let mut net = Net::new(6);
+        for nonce in 0..transactions {
+            net.input(0, Input::Submit(nonce, transaction(nonce, bytes)));
+        }
+        net.run(30);
+        assert_eq!(net.ids(5).len(), transactions as usize, "{transactions} x {bytes} B");
+        assert!(net.heights().iter().all(|height| *height > 5));
+    }
+}
+
+#[test]
+fn nothing_signed_leaves_a_validator_whose_disk_stands_still() {
+    let mut net = Net::new(6);
+    net.nodes[2].disk = false;
+    net.run(60);
+    let signed = [MessageKind::Vote, MessageKind::Nullify, MessageKind::Shred, MessageKind::Announce];
+    let own = net.nodes[2].sent.iter().filter(|kind| signed[..2].contains(kind)).count();
+    assert_eq!(own, 0, "no vote and no nullify");
+    assert!(net.nodes[2].milestones.iter().all(|(_, milestone)| *milestone != Milestone::Sent));
+    assert!(net.heights().iter().all(|height| *height > 3), "the others go on: {:?}", net.heights());
+    let relayed = net.nodes[2].validator.counters().relayed;
+    let shreds = net.nodes[2].sent.iter().filter(|kind| **kind == MessageKind::Shred).count() as u64;
+    assert!(shreds <= relayed * 4, "only what others proposed is sent on");
+}
+
+#[test]
+fn a_lossy_network_delivers_every_transaction() {
+    let mut net = Net::new(6);
+    let mut state = 7u64;
+    net.filter = Box::new(move |_, _, _, _| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % 100 >= 10
+    });
+    for nonce in 0..60 {
+        net.input((nonce % 6) as usize, Input::Submit(nonce, transaction(nonce, 900)));
+    }
+    net.run(1_500);
+    assert!(net.heights().iter().all(|height| *height > 10), "{:?}", net.heights());
+    let best = (0..6).max_by_key(|i| net.nodes[*i].finalized.len()).unwrap();
+    assert_eq!(net.ids(best).into_iter().collect::<BTreeSet<_>>().len(), 60);
+    assert_eq!(net.ids(best).len(), 60, "exactly once");
+}
+
+#[test]
+fn a_withheld_seat_costs_nothing_but_its_shreds() {
+    let mut net = Net::new(6);
+    net.filter = Box::new(|from, _, kind, _| from != 3 || kind != MessageKind::Shred);
+    for nonce in 0..300 {
+        net.input(0, Input::Submit(nonce, transaction(nonce, 900)));
+    }
+    // Long enough for the views it leads itself to time out.
+    net.run(700);
+    assert!(net.ids(1).len() == 300 && net.heights().iter().all(|height| *height > 5), "{:?}", net.heights());
+}
+
+#[test]
+fn garbage_of_every_kind_is_refused_without_harm() {
+    let mut net = Net::new(6);
+    net.run(5);
+    let mut state = 99u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize
+    };
+    for kind in MessageKind::ALL {
+        for _ in 0..200 {
+            let bytes: Vec<u8> = (0..random() % (kind.bytes_max() + 1)).map(|_| random() as u8).collect();
+            net.input(random() % 5, Input::Message(ValidatorIndex(5), *kind, &bytes));
+        }
+    }
+    let before = net.heights();
+    net.run(30);
+    assert!(net.heights().iter().zip(before).all(|(after, before)| *after > before));
+    let accused: BTreeSet<_> = net.nodes.iter().flat_map(|node| node.evidence.iter().map(|e| e.accused.0)).collect();
+    assert!(accused.iter().all(|accused| *accused == 5), "{accused:?}");
+}
+
+#[test]
+fn bit_flips_on_the_way_kill_no_block() {
+    let mut net = Net::new(6);
+    let mut state = 3u64;
+    net.filter = Box::new(move |from, _, kind, bytes| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        if from == 4 && kind == MessageKind::Shred {
+            let at = (state >> 33) as usize % bytes.len();
+            bytes[at] ^= 1 << (state % 8);
+        }
+        true
+    });
+    for nonce in 0..200 {
+        net.input(0, Input::Submit(nonce, transaction(nonce, 900)));
+    }
+    net.run(700);
+    assert!(net.heights().iter().all(|height| *height > 5), "{:?}", net.heights());
+    assert_eq!(net.ids(0).len(), 200);
+}

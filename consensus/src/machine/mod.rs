@@ -36,8 +36,6 @@ pub struct Config {
     pub me: ValidatorIndex,
     /// The cluster's parameters.
     pub params: Params,
-    /// Added to the machine's clock for block timestamps: nanoseconds since 1970 at `Nanos(0)`.
-    pub wall_offset_ns: u64,
 }
 
 /// What happens to the machine. Bytes are borrowed from the packet.

@@ -109,7 +109,7 @@ fn a_finalized_transaction_leaves_the_mempool_and_does_not_come_back() {
     assert!(!app.has_work(), "what a block above the tip carries is no reason to propose");
     app.finalize(&parent);
     assert!(app.mempool().is_empty());
-    assert_eq!(app.submit(verified(1), Height(2)), Err(MempoolReject::Finalized));
+    assert_eq!(app.submit(verified(1), Height(2)), Err(MempoolReject::Finalized(Height(1))));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::path::Path;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 const SIZE: (u32, u32) = (960, 540);
+/// A block's stages in the order it passes them; unknown ones come last.
+const ORDER: [&str; 6] = ["disseminate", "judge", "vote_log", "notarize", "finalize", "store"];
 
 /// Latency over percentile, the x axis by number of nines so that the tail is visible. Series hold microseconds.
 pub fn latency(path: &Path, series: &[(&str, &Distribution)]) -> Drawn {
@@ -43,7 +45,8 @@ pub fn latency(path: &Path, series: &[(&str, &Distribution)]) -> Drawn {
 
 /// One bar per stage: median, and p99 in a lighter tone behind it. Stages hold microseconds.
 pub fn stages(path: &Path, stages: &BTreeMap<String, Distribution>) -> Drawn {
-    let rows: Vec<_> = stages.iter().filter(|(_, distribution)| distribution.count() > 0).collect();
+    let mut rows: Vec<_> = stages.iter().filter(|(_, distribution)| distribution.count() > 0).collect();
+    rows.sort_by_key(|(name, _)| ORDER.iter().position(|stage| stage == name).unwrap_or(ORDER.len()));
     let widest = rows.iter().map(|(_, distribution)| distribution.percentiles(1000.0).p99).fold(0.1, f64::max);
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;

@@ -31,7 +31,7 @@ pub struct Report {
     pub findings: Findings,
     /// What clients saw.
     pub outcome: Outcome,
-    /// Last published picture of each validator; None for one that was killed and not started again.
+    /// Last published picture of each validator, up to a second before its end if it was killed; None if it never published one.
     pub snapshots: Vec<Option<NodeSnapshot>>,
     /// What each used.
     pub usage: Vec<MemberUse>,

@@ -11,7 +11,7 @@ use samara_crypto::Roster;
 use samara_dataplane::counters::HotStats;
 use samara_dataplane::reactor::{Handler, Outbox};
 use samara_dataplane::ring::{PushError, Receiver, Sender};
-use samara_storage::{FinalizedBlock, LogError, UringVoteLog};
+use samara_storage::{BlockJournal, FinalizedBlock, LogError, UringVoteLog};
 use samara_types::client::{RejectReason, Response};
 use samara_types::{Class, Epoch, Evidence, LeaderSchedule, MessageKind, Nanos, ValidatorIndex, View};
 use samara_validator::{Config, Input, Output, Validator};
@@ -51,7 +51,7 @@ enum Phase {
 /// See the module.
 pub struct Core {
     validator: Validator<Ticket>,
-    durable: Durable<UringVoteLog>,
+    durable: Durable<UringVoteLog, BlockJournal>,
     stages: StageClock,
     meter: Meter,
     links: Links,
@@ -81,13 +81,7 @@ impl Core {
     pub fn new(prepared: &Prepared, roster: Arc<Roster>, recovered: Recovered, links: Links, boot_ns: u64, base: Instant) -> Core {
         let genesis = &prepared.genesis;
         let schedule = LeaderSchedule::new(&genesis.set, &genesis.seed, Epoch(0));
-        let config = Config {
-            me: prepared.me,
-            params: genesis.params,
-            beacon: genesis.seed,
-            wall_offset_ns: boot_ns,
-            mempool: (prepared.config.mempool.transactions_max, prepared.config.mempool.bytes_max),
-        };
+        let config = Config { me: prepared.me, params: genesis.params, beacon: genesis.seed, wall_offset_ns: boot_ns };
         let secrets = (prepared.keyring.vote.clone(), prepared.keyring.identity.clone());
         let now = Nanos(u64::try_from(base.elapsed().as_nanos()).unwrap_or(u64::MAX));
         let mut meter = Meter::default();
@@ -96,7 +90,7 @@ impl Core {
         let validator = Validator::new(config, roster, schedule, secrets, recovered.app, recovered.recovery, now);
         Core {
             validator,
-            durable: Durable::new(recovered.log),
+            durable: Durable::new(recovered.log, recovered.journal),
             stages: StageClock::new(),
             meter,
             links,
@@ -165,9 +159,12 @@ impl Core {
     }
 
     fn answer(&mut self, ticket: Ticket, taken: Result<(), MempoolReject>) {
-        // A transaction that is here or final already is as good as taken: its finality is what the client hears next.
+        let stored = self.meter.snapshot.stored_height;
         let response = match taken {
-            Ok(()) | Err(MempoolReject::Duplicate | MempoolReject::Finalized) => Response::Accepted,
+            // The door knows every recent transaction on disk; one it asks about is older than its memory, and its position is lost.
+            Err(MempoolReject::Finalized(height)) if height.0 <= stored => Response::Rejected(RejectReason::Dropped),
+            // A transaction that is here, or final and on its way to disk, is as good as taken: its finality is what the client hears next.
+            Ok(()) | Err(MempoolReject::Duplicate | MempoolReject::Finalized(_)) => Response::Accepted,
             Err(MempoolReject::Full) => Response::Rejected(RejectReason::MempoolFull),
         };
         self.tell(ToService::Answer { ticket, response });

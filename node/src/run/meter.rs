@@ -124,12 +124,24 @@ fn classes(hot: &HotSnapshot) -> BTreeMap<String, ClassCounters> {
     Class::ALL.into_iter().map(|class| (class.as_str().to_string(), of(class))).collect()
 }
 
-/// The handler's time is told apart by the machine; what it does not name (draining rings, writing logs, counting) stays `handler`.
+/// CPU time of the calling thread: first field of its schedstat. The stages are measured as wall time; where cores are shared that counts
+/// the waiting too, so it is scaled to what the thread really got.
+fn thread_cpu_ns() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// The handler's time is told apart by the machine; what it does not name (draining rings, starting log writes, counting) stays `handler`.
 fn stage_ns(hot: &HotSnapshot, stages: &[u64; Stage::ALL.len()]) -> BTreeMap<String, u64> {
     let mut all: BTreeMap<String, u64> = Stage::ALL.into_iter().zip(stages).map(|(stage, ns)| (stage.as_str().to_string(), *ns)).collect();
     for stage in HotStage::ALL {
         let named: u64 = if stage == HotStage::Handler { stages.iter().sum() } else { 0 };
         all.insert(stage.as_str().to_string(), hot.stage_ns[stage as usize].saturating_sub(named));
+    }
+    let wall: u64 = all.values().sum();
+    if let Some(cpu) = thread_cpu_ns().filter(|cpu| *cpu < wall) {
+        for ns in all.values_mut() {
+            *ns = (u128::from(*ns) * u128::from(cpu) / u128::from(wall.max(1))) as u64;
+        }
     }
     all
 }

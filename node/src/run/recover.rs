@@ -4,10 +4,11 @@ use crate::config::Prepared;
 use crate::exit::Exit;
 use samara_consensus::{Application, Recovery, Tip, TransactionApp};
 use samara_crypto::{Certificate, Roster};
-use samara_storage::{BlockStore, LogIdentity, StoreError, UringVoteLog};
+use samara_storage::{BlockJournal, BlockStore, LogIdentity, StoreError, UringVoteLog};
 use samara_types::block::genesis_digest;
 use samara_types::message::{self, CertificateKind};
-use samara_types::{Epoch, Height, SigningDomain, View};
+use samara_types::{Block, Epoch, Height, SigningDomain, View};
+use std::sync::Arc;
 
 /// Blocks read at once while transactions are remembered.
 const BLOCKS_AT_ONCE: usize = 256;
@@ -17,6 +18,7 @@ pub struct Recovered {
     pub recovery: Recovery,
     pub app: TransactionApp,
     pub log: UringVoteLog,
+    pub journal: BlockJournal,
 }
 
 /// The roster, once more: `Prepared` keeps its own.
@@ -36,16 +38,25 @@ pub fn random_seed() -> Result<[u8; 32], Exit> {
 pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> Result<Recovered, Exit> {
     let identity = LogIdentity { chain: prepared.genesis.chain, validator: prepared.me, vote_key: prepared.keyring.vote.public_key() };
     let (log, votes) = UringVoteLog::open(&prepared.config.layout.votes, identity).map_err(Exit::failed)?;
+    let (journal, bodies) = BlockJournal::open(&prepared.config.layout.bodies, identity).map_err(Exit::failed)?;
     let tip = tip_of(prepared, store).map_err(Exit::failed)?;
+    let bodies: Vec<Arc<Block>> = bodies.into_iter().filter(|block| block.header().view > tip.view).map(Arc::new).collect();
     let app = app_of(prepared, store, &tip).map_err(Exit::failed)?;
     let tip_certificate = newest_l(store, roster, tip.height).map_err(Exit::failed)?;
     let amnesia = votes.fresh && tip.height > Height(0);
     if amnesia {
         tracing::warn!("blocks but no vote log: signing nothing until the cluster has finalized beyond every view seen");
     }
-    tracing::info!(height = tip.height.0, view = tip.view.0, records = votes.records.len(), torn_tail = votes.torn_tail, "recovered");
-    let recovery = Recovery { tip, tip_certificate, blocks: Vec::new(), records: votes.records, amnesia };
-    Ok(Recovered { recovery, app, log })
+    tracing::info!(
+        height = tip.height.0,
+        view = tip.view.0,
+        records = votes.records.len(),
+        bodies = bodies.len(),
+        torn_tail = votes.torn_tail,
+        "recovered"
+    );
+    let recovery = Recovery { tip, tip_certificate, blocks: bodies, records: votes.records, amnesia };
+    Ok(Recovered { recovery, app, log, journal })
 }
 
 fn tip_of(prepared: &Prepared, store: &dyn BlockStore) -> Result<Tip, StoreError> {

@@ -124,7 +124,7 @@ impl Cluster {
     }
 
     pub fn machine(&self, i: usize, recovery: Recovery) -> Consensus<Counter> {
-        let config = Config { me: ValidatorIndex(i as u16), params: params(), wall_offset_ns: 0 };
+        let config = Config { me: ValidatorIndex(i as u16), params: params() };
         let (roster, schedule) = (Arc::clone(&self.roster), self.schedule());
         Consensus::new(config, roster, schedule, self.secret(i), Counter::default(), recovery, self.now)
     }
