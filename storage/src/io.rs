@@ -42,6 +42,8 @@ pub enum Done {
 pub enum Operation {
     /// One page at an offset.
     Write { file: Arc<File>, page: Box<Page>, offset: u64, done: Done },
+    /// The first `count` pages of a buffer, at an offset.
+    WritePages { file: Arc<File>, pages: Vec<Page>, count: usize, offset: u64, done: Done },
     /// Zeros, at most [`ZEROS_BYTES`].
     Zero { file: Arc<File>, offset: u64, bytes: usize },
     /// Opens (see [`Value::Opened`]) a file of a directory.
@@ -114,7 +116,7 @@ impl Ring {
         let (entry, then) = entries(&flight.operation);
         flight.completions_left += u8::from(then.is_some());
         for entry in [Some(entry), then].into_iter().flatten() {
-            // SAFETY: what the entry points to (page, names) is heap memory owned by the flight in `self.lanes`, or static, and the files
+            // SAFETY: what the entry points to (pages, names) is heap memory owned by the flight in `self.lanes`, or static, and the files
             // are held open by it; `reap` gives the flight up only after its last completion, and `drop` waits for that or leaks it.
             unsafe { self.ring.submission().push(&entry.user_data(lane as u64)) }.expect("8 entries hold both lanes");
         }
@@ -164,12 +166,11 @@ impl Drop for Ring {
 
 impl Flight {
     fn complete(&mut self, result: i32) {
-        let first = self.completions_left == 2 || !matches!(self.operation, Operation::Write { done: Done::Synced, .. });
+        let first = self.completions_left == 2 || !self.operation.has_linked_sync();
         self.completions_left -= 1;
         let outcome = match (&self.operation, result) {
             (_, ..0) => Err(io::Error::from_raw_os_error(-result)),
-            (Operation::Write { .. }, _) if first && result as usize != PAGE_BYTES => Err(short_write()),
-            (Operation::Zero { bytes, .. }, _) if result as usize != *bytes => Err(short_write()),
+            (operation, _) if first && operation.write_bytes().is_some_and(|bytes| result as usize != bytes) => Err(short_write()),
             (Operation::Open { .. }, descriptor) => {
                 // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
                 self.opened = Some(unsafe { File::from_raw_fd(descriptor) });
@@ -184,22 +185,32 @@ impl Flight {
     }
 }
 
+impl Operation {
+    /// Bytes a write must take.
+    fn write_bytes(&self) -> Option<usize> {
+        match self {
+            Operation::Write { .. } => Some(PAGE_BYTES),
+            Operation::WritePages { count, .. } => Some(count * PAGE_BYTES),
+            Operation::Zero { bytes, .. } => Some(*bytes),
+            _ => None,
+        }
+    }
+
+    fn has_linked_sync(&self) -> bool {
+        matches!(self, Operation::Write { done: Done::Synced, .. } | Operation::WritePages { done: Done::Synced, .. })
+    }
+}
+
 fn short_write() -> io::Error {
     io::Error::new(io::ErrorKind::WriteZero, "short write")
 }
 
 fn entries(operation: &Operation) -> (Entry, Option<Entry>) {
     let entry = match operation {
-        Operation::Write { file, page, offset, done } => {
-            let write = opcode::Write::new(fd(file), page.0.as_ptr(), PAGE_BYTES as u32).offset(*offset);
-            match done {
-                Done::Taken => write.build(),
-                Done::Durable => write.rw_flags(libc::RWF_DSYNC).build(),
-                Done::Synced => {
-                    let sync = opcode::Fsync::new(fd(file)).flags(types::FsyncFlags::DATASYNC).build();
-                    return (write.build().flags(Flags::IO_LINK), Some(sync));
-                }
-            }
+        Operation::Write { file, page, offset, done } => return write(file, page.0.as_ptr(), PAGE_BYTES, *offset, *done),
+        Operation::WritePages { file, pages, count, offset, done } => {
+            assert!(*count > 0 && *count <= pages.len(), "the pages are there");
+            return write(file, pages.as_ptr().cast(), count * PAGE_BYTES, *offset, *done);
         }
         Operation::Zero { file, offset, bytes } => {
             assert!(*bytes <= ZEROS_BYTES, "there are only so many zeros");
@@ -216,6 +227,18 @@ fn entries(operation: &Operation) -> (Entry, Option<Entry>) {
         Operation::Unlink { directory, name } => opcode::UnlinkAt::new(fd(directory), name.as_ptr()).build(),
     };
     (entry, None)
+}
+
+fn write(file: &File, from: *const u8, bytes: usize, offset: u64, done: Done) -> (Entry, Option<Entry>) {
+    let write = opcode::Write::new(fd(file), from, bytes as u32).offset(offset);
+    match done {
+        Done::Taken => (write.build(), None),
+        Done::Durable => (write.rw_flags(libc::RWF_DSYNC).build(), None),
+        Done::Synced => {
+            let sync = opcode::Fsync::new(fd(file)).flags(types::FsyncFlags::DATASYNC).build();
+            (write.build().flags(Flags::IO_LINK), Some(sync))
+        }
+    }
 }
 
 fn fd(file: &File) -> types::Fd {
@@ -250,6 +273,18 @@ pub mod tests {
         let mut whole = write(Done::Durable);
         whole.complete(4096);
         assert!(whole.failure.is_none());
+    }
+
+    #[test]
+    fn a_write_of_several_pages_is_short_if_any_byte_is_missing() {
+        for (result, whole) in [(3 * PAGE_BYTES, true), (3 * PAGE_BYTES - 512, false), (PAGE_BYTES, false), (4 * PAGE_BYTES, false)] {
+            let pages = (0..4).map(|_| Page([0; PAGE_BYTES])).collect();
+            let file = Arc::new(File::open("/dev/null").unwrap());
+            let operation = Operation::WritePages { file, pages, count: 3, offset: 0, done: Done::Durable };
+            let mut flight = Flight { operation, completions_left: 1, opened: None, failure: None };
+            flight.complete(result as i32);
+            assert_eq!(flight.failure.is_none(), whole, "{result}");
+        }
     }
 
     #[test]

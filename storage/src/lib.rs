@@ -5,9 +5,13 @@
 
 mod directory;
 mod io;
+pub mod journal;
 pub mod log;
 pub mod store;
 
+pub use journal::disk::{BlockJournal, JournalConfig, JournalStats};
+pub use journal::memory::MemoryBodyLog;
+pub use journal::{BodyLog, RecoveredBodies};
 pub use log::memory::{MemoryVoteLog, Torn};
 pub use log::uring::{LogConfig, LogStats, UringVoteLog, WriteMode};
 pub use log::{LogError, LogIdentity, LogSequence, Recovered, VoteLog, read_log};

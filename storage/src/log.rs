@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 mod chore;
 mod format;
 pub mod memory;
-mod recovery;
+pub(crate) mod recovery;
 pub mod uring;
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ pub fn read_log(dir: &Path) -> Result<Vec<Record>, LogError> {
     recovery::read_running(dir)
 }
 
-/// What the machine room did to the vote log. All are final: voting stops.
+/// What the machine room did to the vote log or the block journal. All are final: voting stops.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// A system call failed.
@@ -154,6 +154,27 @@ pub enum LogError {
     /// The disk takes nothing any more.
     #[error("vote log: {0} records wait for one write; the disk has stalled")]
     Stalled(usize),
+    /// The block journal holds as many unfinalized bodies as it may.
+    #[error("block journal: {limit_bytes} bytes are full of bodies above view {finalized}, the newest final one")]
+    JournalFull {
+        /// Most bytes of its segments.
+        limit_bytes: u64,
+        /// Bodies up to this view may be written over.
+        finalized: View,
+    },
+    /// The sizes configured for the block journal are unusable.
+    #[error(
+        "block journal: segment_bytes is {segment_bytes} and limit_bytes {limit_bytes}; allowed are segments of multiples of 4096 from \
+         {segment_bytes_min} to 1073741824, and a limit of two segments or more"
+    )]
+    BadJournalSize {
+        /// Bytes of a segment.
+        segment_bytes: u64,
+        /// The least bytes of a segment: what the largest block needs.
+        segment_bytes_min: u64,
+        /// Most bytes of all segments.
+        limit_bytes: u64,
+    },
     /// An earlier error stopped the log.
     #[error("vote log stopped: {0}")]
     Poisoned(String),

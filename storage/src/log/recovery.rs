@@ -108,7 +108,8 @@ fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn check_identity(path: &Path, found: &LogIdentity, expected: &LogIdentity) -> Result<(), LogError> {
+/// Refuses a header of another identity.
+pub fn check_identity(path: &Path, found: &LogIdentity, expected: &LogIdentity) -> Result<(), LogError> {
     let other = |what, found, expected| Err(LogError::OtherIdentity { path: path.into(), what, found, expected });
     if found.chain != expected.chain {
         return other("chain", samara_types::digest::hex(&found.chain.0), samara_types::digest::hex(&expected.chain.0));

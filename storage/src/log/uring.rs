@@ -365,7 +365,7 @@ impl VoteLog for UringVoteLog {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, LogError> {
+pub(crate) fn lock(dir: &Path) -> Result<File, LogError> {
     let path = dir.join("lock");
     let failed = |action, source| LogError::Io { action, path: path.clone(), source };
     let file =
@@ -378,12 +378,12 @@ fn lock(dir: &Path) -> Result<File, LogError> {
 }
 
 /// A file system without direct I/O refuses to open with it.
-fn usable_mode(dir: &Path, wanted: WriteMode) -> WriteMode {
+pub(crate) fn usable_mode(dir: &Path, wanted: WriteMode) -> WriteMode {
     let probe = OpenOptions::new().read(true).custom_flags(open_flags(wanted)).open(dir.join("lock"));
     if probe.is_ok() { wanted } else { WriteMode::Buffered }
 }
 
-fn open_flags(mode: WriteMode) -> i32 {
+pub(crate) fn open_flags(mode: WriteMode) -> i32 {
     match mode {
         WriteMode::Direct => libc::O_DIRECT,
         WriteMode::Buffered => 0,
