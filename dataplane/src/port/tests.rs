@@ -6,11 +6,13 @@ use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use super::udp::UdpPort;
 use super::uring::UringPort;
 use super::*;
+use crate::sys::ring::Mode;
 use crate::sys::socket::refuse_segmentation;
 
 const V4: &str = "127.0.0.1:0";
@@ -151,6 +153,27 @@ fn refused_segmentation_falls_back_to_singles_and_loses_nothing() {
         assert!(stats.gso_refused >= 1, "{stats:?}");
         assert_eq!(stats.gso_batches, 0);
     });
+}
+
+#[test]
+fn the_ring_works_in_every_mode_it_may_fall_back_to() {
+    if bind(Transport::Uring, V4, &PortConfig::tiny()).is_none() {
+        return;
+    }
+    let config = PortConfig { rx_frames: 256, tx_frames: 256, ..PortConfig::default() };
+    for mode in Mode::LADDER {
+        let open = || UringPort::bind_in_mode(V4.parse().expect("an address"), &config, &[mode]);
+        let (mut sender, mut receiver) = match (open(), open()) {
+            (Ok(sender), Ok(receiver)) => (sender, receiver),
+            (Err(error), _) | (_, Err(error)) => {
+                eprintln!("skipped {mode:?}: {error}");
+                continue;
+            }
+        };
+        assert_eq!(receiver.mode(), mode.name());
+        exchange(&mut sender, &mut receiver, 1000);
+        woken_by_every_packet(&mut receiver);
+    }
 }
 
 #[test]
@@ -382,25 +405,43 @@ fn until_asleep(thread: libc::pid_t) {
     }
 }
 
+/// Sends single packets to a port that is asleep in `wait` without a time limit. A port that sleeps on is ended by a watchdog, and fails.
+fn woken_by_every_packet(port: &mut dyn TestPort) {
+    let to = port.local_addr();
+    let (mut near, _far, watchdog) = wake_pair();
+    let (done, finished) = std::sync::mpsc::channel::<()>();
+    // SAFETY: no arguments.
+    let sleeper = unsafe { libc::gettid() };
+    let mut frames = Vec::new();
+    std::thread::scope(|scope| {
+        let overslept = scope.spawn(move || {
+            let overslept = finished.recv_timeout(Duration::from_secs(10)) == Err(RecvTimeoutError::Timeout);
+            near.write_all(b"x").expect("room for a byte");
+            overslept
+        });
+        for round in 0..10 {
+            scope.spawn(move || {
+                until_asleep(sleeper);
+                StdSocket::bind(V4).and_then(|socket| socket.send_to(&[round; 9], to)).expect("loopback");
+            });
+            assert_eq!(port.wait(None, &[watchdog]), Wake::Port);
+            assert_eq!(port.rx_burst(&mut frames, 8), 1);
+            assert_eq!(&frames[0][..], &[round; 9]);
+            port.release(frames.remove(0));
+        }
+        drop(done);
+        assert!(!overslept.join().expect("it does not panic"), "{}: a packet did not wake the port", port.rung());
+    });
+}
+
 #[test]
 fn a_sleeping_port_is_woken_by_every_packet_and_by_a_descriptor() {
     for_rungs(&PortConfig::tiny(), |port| {
-        let to = port.local_addr();
+        woken_by_every_packet(port);
         let (mut near, _far, fd) = wake_pair();
         // SAFETY: no arguments.
         let sleeper = unsafe { libc::gettid() };
-        let mut frames = Vec::new();
         std::thread::scope(|scope| {
-            for round in 0..10 {
-                scope.spawn(move || {
-                    until_asleep(sleeper);
-                    StdSocket::bind(V4).and_then(|socket| socket.send_to(&[round; 9], to)).expect("loopback");
-                });
-                assert_eq!(port.wait(Some(Duration::from_secs(10)), &[fd]), Wake::Port);
-                assert_eq!(port.rx_burst(&mut frames, 8), 1);
-                assert_eq!(&frames[0][..], &[round; 9]);
-                port.release(frames.remove(0));
-            }
             scope.spawn(move || {
                 until_asleep(sleeper);
                 near.write_all(b"x").expect("room for a byte");

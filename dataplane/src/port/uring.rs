@@ -14,7 +14,7 @@ use super::{Conservation, Port, PortConfig, PortError, PortStats, Wake};
 use crate::frame::Frame;
 use crate::pool::Pool;
 use crate::sys::message::Received;
-use crate::sys::ring::{Completion, Ring};
+use crate::sys::ring::{Completion, Mode, Ring};
 use crate::sys::socket::{Sleeper, Slept, UdpSocket};
 
 /// A port over io_uring. Belongs to the thread that first uses it.
@@ -35,12 +35,13 @@ impl UringPort {
     pub fn bind(address: SocketAddr, config: &PortConfig) -> Result<UringPort, PortError> {
         config.check()?;
         try_receive()?;
-        Self::bind_untried(address, config)
+        Self::bind_in_mode(address, config, &Mode::LADDER)
     }
 
-    fn bind_untried(address: SocketAddr, config: &PortConfig) -> Result<UringPort, PortError> {
+    /// Without a trial, in the first of `modes` that the kernel takes.
+    pub(crate) fn bind_in_mode(address: SocketAddr, config: &PortConfig, modes: &[Mode]) -> Result<UringPort, PortError> {
         let socket = UdpSocket::bind(address, config.socket_buffer_bytes)?;
-        let mut ring = Ring::new(socket.fd(), config.rx_frames)?;
+        let mut ring = Ring::new(socket.fd(), config.rx_frames, modes)?;
         let mut pool = Pool::new(config.rx_frames, config.tx_frames);
         while let Some(frame) = pool.take_rx() {
             ring.post(frame);
@@ -58,9 +59,9 @@ impl UringPort {
         })
     }
 
-    /// Which set-up flags the kernel took.
+    /// How the kernel delivers completions, in words.
     pub fn mode(&self) -> &'static str {
-        self.ring.mode()
+        self.ring.mode().name()
     }
 
     /// Arms the receive when needed, enters the kernel when it has something to do, and takes what is complete. False when the kernel refused the call.
@@ -197,7 +198,6 @@ impl Port for UringPort {
         let slept = self.sleeper.sleep(&self.descriptors(), wake, timeout);
         self.pump();
         match slept {
-            _ if !self.ready.is_empty() => Wake::Port,
             Slept::Own => Wake::Port,
             Slept::Wake => Wake::Descriptor,
             Slept::Timeout => Wake::Timeout,
@@ -246,7 +246,7 @@ impl AsRawFd for UringPort {
 
 /// Arms a receive on a socket of its own: kernels before 6.0 and sandboxes refuse here, at set-up or at once by a completion.
 fn try_receive() -> Result<(), PortError> {
-    let mut port = UringPort::bind_untried(([0, 0, 0, 0], 0).into(), &PortConfig::tiny())?;
+    let mut port = UringPort::bind_in_mode(([0, 0, 0, 0], 0).into(), &PortConfig::tiny(), &Mode::LADDER)?;
     port.ring.enable();
     port.ring.arm();
     let refused = |source| PortError::Ring { step: "multishot recvmsg", source };

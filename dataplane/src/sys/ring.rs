@@ -57,14 +57,14 @@ pub(crate) struct Ring {
     armed: bool,
     enabled: bool,
     overflows: u64,
-    mode: &'static str,
+    mode: Mode,
 }
 
 impl Ring {
-    /// A ring for `socket` with room for `frames` provided buffers.
-    pub(crate) fn new(socket: RawFd, frames: usize) -> Result<Ring, PortError> {
+    /// A ring for `socket` with room for `frames` provided buffers, in the first of `modes` that works.
+    pub(crate) fn new(socket: RawFd, frames: usize, modes: &[Mode]) -> Result<Ring, PortError> {
         let entries = (frames + SLOTS + 64).next_power_of_two() as u32;
-        let (uring, mode) = set_up(entries).map_err(|source| PortError::Ring { step: "io_uring_setup", source })?;
+        let (uring, mode) = set_up(modes, entries).map_err(|source| PortError::Ring { step: "io_uring_setup", source })?;
         let buffers = BufferRing::new(frames);
         let (address, count) = (buffers.base.as_ptr() as u64, buffers.entries);
         // SAFETY: the entries are page-aligned, zeroed, live in `buffers`, and stay until the ring is closed (`Ring::close`, or they leak).
@@ -85,8 +85,8 @@ impl Ring {
         })
     }
 
-    /// Which set-up flags the kernel took.
-    pub(crate) fn mode(&self) -> &'static str {
+    /// The mode it took.
+    pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
@@ -249,27 +249,53 @@ fn judge(mut frame: Frame, result: i32) -> Received {
     }
 }
 
-/// The best set of flags the kernel takes. All start disabled, so the ring may move to another thread before its first use.
-fn set_up(cq_entries: u32) -> io::Result<(IoUring, &'static str)> {
-    let build = |choose: fn(&mut io_uring::Builder)| {
+/// How completions are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// When this thread asks (6.1): nothing interrupts the loop.
+    Deferred,
+    /// At this thread's next system call (5.19).
+    Cooperative,
+    /// By interrupting this thread.
+    Plain,
+}
+
+impl Mode {
+    /// Best first.
+    pub(crate) const LADDER: [Mode; 3] = [Mode::Deferred, Mode::Cooperative, Mode::Plain];
+
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Mode::Deferred => "single issuer, deferred task run",
+            Mode::Cooperative => "cooperative task run",
+            Mode::Plain => "plain ring",
+        }
+    }
+
+    /// Every ring starts disabled, so it may move to another thread before its first use.
+    fn set_up(self, cq_entries: u32) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
         builder.setup_r_disabled().setup_cqsize(cq_entries.max(2 * SQ_ENTRIES)).dontfork();
-        choose(&mut builder);
+        match self {
+            Mode::Deferred => builder.setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag(),
+            Mode::Cooperative => builder.setup_submit_all().setup_coop_taskrun().setup_taskrun_flag(),
+            Mode::Plain => &mut builder,
+        };
         builder.build(SQ_ENTRIES)
-    };
-    let deferred = build(|b| {
-        b.setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-    });
-    if let Ok(uring) = deferred {
-        return Ok((uring, "single issuer, deferred task run"));
     }
-    let cooperative = build(|b| {
-        b.setup_submit_all().setup_coop_taskrun().setup_taskrun_flag();
-    });
-    if let Ok(uring) = cooperative {
-        return Ok((uring, "cooperative task run"));
+}
+
+/// The first mode of `modes` that the kernel takes, or the error of the last.
+fn set_up(modes: &[Mode], cq_entries: u32) -> io::Result<(IoUring, Mode)> {
+    let mut refused = io::ErrorKind::Unsupported.into();
+    for mode in modes {
+        match mode.set_up(cq_entries) {
+            Ok(uring) => return Ok((uring, *mode)),
+            Err(error) => refused = error,
+        }
     }
-    build(|_| ()).map(|uring| (uring, "plain ring"))
+    Err(refused)
 }
 
 /// The ring of provided buffers and the frames in it, by buffer number.
