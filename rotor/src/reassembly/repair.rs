@@ -19,9 +19,9 @@ use samara_types::{
 /// What to send to get something that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepairRequest {
-    /// A [`ManifestRequest`].
+    /// A [`message::ManifestRequest`].
     Manifest(Vec<u8>),
-    /// A [`ShredRequest`].
+    /// A [`message::ShredRequest`].
     Shreds(Vec<u8>),
 }
 

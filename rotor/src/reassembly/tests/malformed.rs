@@ -131,7 +131,9 @@ fn a_tainted_slice_kills_the_view() {
     let cluster = Cluster::new(6);
     let honest = cluster.block(VIEW, 50_000, 1);
     let shape = honest.slices[0].commitment.shape;
-    let words = vec![CodeWord::uncoded(shape, vec![5; usize::from(shape.total) * 1024]), honest.slices[1].word.clone()];
+    let mut bytes: Vec<u8> = (0..shape.total).flat_map(|index| *honest.slices[0].word.chunk(ShredIndex(index))).collect();
+    *bytes.last_mut().unwrap() ^= 1;
+    let words = vec![CodeWord::uncoded(shape, bytes), honest.slices[1].word.clone()];
     let hostile = signed_with(&cluster, &honest, words);
     let me = receiver(&cluster, 0);
     let mut node = cluster.node(me);

@@ -76,10 +76,31 @@ fn exactly_the_missing_shreds_are_asked_for_and_held_slices_are_reused() {
     answer(&cluster, &mut node, peer, &mut voter_node, &manifest, NOW);
     let requests: Vec<_> = std::iter::from_fn(|| node.poll_request(NOW)).collect();
     assert_eq!(requests.iter().map(|(_, request)| wanted(request)).collect::<Vec<_>>(), [(1, 5), (2, 32), (3, 1)]);
-    for (peer, request) in &requests {
+    assert!(node.views[&VIEW].slices().iter().all(|slice| slice.variants.len() <= 1), "what is held is not held twice");
+    for (at, (peer, request)) in requests.iter().enumerate() {
+        assert_eq!(node.requests_outstanding(), requests.len() - at, "an answered request is over at once");
         answer(&cluster, &mut node, *peer, &mut voter_node, request, NOW);
     }
     assert_eq!(blocks(&mut node).len(), 1);
+}
+
+#[test]
+fn the_slices_of_a_block_are_asked_from_all_its_signers() {
+    let cluster = Cluster::new(6);
+    let shredded = cluster.block(VIEW, 150_000, 1);
+    let signers: Vec<u16> = (1..5).map(|number| receiver(&cluster, number)).collect();
+    let mut first_signers = std::collections::BTreeSet::new();
+    for number in 0..5 {
+        let me = receiver(&cluster, number);
+        let mut node = cluster.node(me);
+        assert!(node.want(NOW, VIEW, shredded.block.digest(), holders(&signers)));
+        let (peer, manifest) = node.poll_request(NOW).unwrap();
+        first_signers.insert(peer);
+        answer(&cluster, &mut node, peer, &mut server(&cluster, peer.0, &shredded), &manifest, NOW);
+        let asked: std::collections::BTreeSet<_> = std::iter::from_fn(|| node.poll_request(NOW)).map(|(peer, _)| peer.0).collect();
+        assert_eq!(asked, signers.iter().copied().filter(|signer| *signer != me).collect());
+    }
+    assert!(first_signers.len() > 1, "not everybody asks the same one first");
 }
 
 #[test]
