@@ -20,6 +20,7 @@ pub fn latency(path: &Path, series: &[(&str, &Distribution)]) -> Drawn {
     let mut chart = ChartBuilder::on(&root)
         .caption("latency by percentile", ("sans-serif", 22))
         .margin(16)
+        .margin_right(40)
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0f64..5.0, (0.1f64..highest * 1.2).log_scale())?;
@@ -38,7 +39,7 @@ pub fn latency(path: &Path, series: &[(&str, &Distribution)]) -> Drawn {
         let line = chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
         line.label(*name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).border_style(BLACK).background_style(WHITE).draw()?;
+    chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).border_style(BLACK).background_style(WHITE).draw()?;
     root.present()?;
     Ok(())
 }
@@ -61,7 +62,7 @@ pub fn stages(path: &Path, stages: &BTreeMap<String, Distribution>) -> Drawn {
         let percentiles = distribution.percentiles(1000.0);
         let bottom = (rows.len() - 1 - at) as f64;
         let bar = |value: f64, color: RGBAColor| Rectangle::new([(0.0, bottom + 0.15), (value, bottom + 0.85)], color.filled());
-        chart.draw_series([bar(percentiles.p99, BLUE.mix(0.2)), bar(percentiles.p50, BLUE.mix(0.6))])?;
+        chart.draw_series([bar(percentiles.p99, BLUE.mix(0.15)), bar(percentiles.p50, BLUE.mix(0.35))])?;
         let text = format!("{name}  {:.2} / {:.2} ms", percentiles.p50, percentiles.p99);
         chart.draw_series([Text::new(text, (widest * 0.01, bottom + 0.6), ("sans-serif", 15))])?;
     }
