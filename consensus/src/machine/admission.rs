@@ -64,7 +64,9 @@ impl<A: Application> Consensus<A> {
         self.stats.certificates_received += 1;
         let view = View(wire.view.to_native());
         self.silent.remove(from);
-        let Some(kind) = CertificateKind::from_byte(wire.kind) else { return self.bad_certificate(from, view) };
+        let Some(kind) = CertificateKind::from_byte(wire.kind) else {
+            return if self.barred.contains(from) { self.reject(VoteReject::Barred) } else { self.bad_certificate(from, view) };
+        };
         let knows = self.states.get(&view).is_some_and(|state| state.knows(kind, &Digest(wire.digest)));
         if view <= self.chain.tip().view {
             return self.reject(VoteReject::Old);

@@ -148,6 +148,22 @@ fn a_certificate_replayed_under_another_view_is_refused_and_its_sender_barred() 
     assert_eq!(cluster.get(node).view(), View(2), "others' certificates still count");
 }
 
+/// Every such certificate was held against its sender anew, a line in the log and a row in the store for each view it named.
+#[test]
+fn certificates_of_an_unknown_kind_do_not_flood_the_evidence() {
+    let (mut cluster, node) = quiet(6);
+    let nullification = cluster.certificate(Subject::Nullify(View(1)), &[0, 1, 2], CertificateKind::Nullification);
+    let sender = others(6, node)[0];
+    for view in 1..100 {
+        let unknown = samara_types::message::Certificate { view, kind: 9, ..nullification.to_message() };
+        cluster.deliver(sender, node, &Packet::Certificate(unknown));
+    }
+    let evidence = &cluster.nodes[node].trace.evidence;
+    assert!(matches!(&evidence[..], [e] if e.accused.at() == sender && e.offence == Offence::BadCertificate), "{evidence:?}");
+    let rejects = cluster.get(node).stats().rejects;
+    assert_eq!((rejects[VoteReject::BadCertificate as usize], rejects[VoteReject::Barred as usize]), (1, 98));
+}
+
 #[test]
 fn a_replayed_nullify_is_byte_identical() {
     let (mut cluster, node) = quiet(6);
