@@ -18,4 +18,4 @@ pub use log::{LogError, LogIdentity, LogSequence, Recovered, VoteLog, read_log};
 pub use store::block::{StoredBlock, decode_block, encode_block};
 pub use store::memory::{MemoryStore, MemoryTables};
 pub use store::rocks::{RocksStore, RocksTables};
-pub use store::{BlockStore, EVIDENCE_PER_ACCUSED_MAX, FinalizedBlock, StoreError, Tip};
+pub use store::{BlockStore, EVIDENCE_PER_OFFENCE_MAX, FinalizedBlock, StoreError, Tip};

@@ -23,8 +23,9 @@ mod tests;
 
 use block::StoredBlock;
 
-/// Most kept offences of one validator: what an adversary can make us store is bounded.
-pub const EVIDENCE_PER_ACCUSED_MAX: usize = 1_000;
+/// Most kept cases of one offence of one validator: what an adversary can make us store is bounded, and petty offences take no room from
+/// provable ones. With the largest proofs (4 KiB) all offences of one validator stay below 8 MiB.
+pub const EVIDENCE_PER_OFFENCE_MAX: usize = 250;
 
 /// Height, view and digest of the highest finalized block.
 pub type Tip = (Height, View, Digest);

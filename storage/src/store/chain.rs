@@ -89,7 +89,7 @@ impl<T: Tables> Store<T> {
         let tip = stored_tip(&tables)?;
         let mut ledger = Ledger::default();
         tables.scan(Table::Evidence, &[], &mut |key, _| {
-            ledger.admit(evidence::accused(key).ok_or(corrupt(Table::Evidence))?);
+            ledger.admit(evidence::charge(key).ok_or(corrupt(Table::Evidence))?);
             Ok(true)
         })?;
         Ok(Store { tables, chain, writer: Mutex::new(Writer { tip, ledger, stopped: false }) })
@@ -168,7 +168,7 @@ impl<T: Tables> Store<T> {
             let offender = evidence::offender(offence);
             let key = evidence::key(offender);
             let fresh = seen.insert(offender) && self.tables.get(Table::Evidence, &key)?.is_none();
-            if fresh && ledger.admit(offence.accused) {
+            if fresh && ledger.admit((offence.accused, offence.offence as u8)) {
                 batch.insert((Table::Evidence, key), evidence::encode(offence));
             }
         }

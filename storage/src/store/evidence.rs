@@ -1,6 +1,6 @@
-//! Evidence as stored: one per (accused, offence, view), and no more than a bound per accused.
+//! Evidence as stored: one per (accused, offence, view), and no more than a bound per (accused, offence).
 
-use super::{EVIDENCE_PER_ACCUSED_MAX, Offender};
+use super::{EVIDENCE_PER_OFFENCE_MAX, Offender};
 use rkyv::{Archive, Deserialize, Serialize};
 use samara_types::{Evidence, Offence, ValidatorIndex, View, message};
 use std::collections::HashMap;
@@ -23,9 +23,9 @@ pub fn key((accused, offence, view): Offender) -> Vec<u8> {
     [&accused.0.to_be_bytes()[..], &[offence], &view.0.to_be_bytes()].concat()
 }
 
-/// The accused of a key.
-pub fn accused(key: &[u8]) -> Option<ValidatorIndex> {
-    Some(ValidatorIndex(u16::from_be_bytes(key.get(..2)?.try_into().ok()?)))
+/// Accused and offence of a key.
+pub fn charge(key: &[u8]) -> Option<Charge> {
+    Some((ValidatorIndex(u16::from_be_bytes(key.get(..2)?.try_into().ok()?)), *key.get(2)?))
 }
 
 /// Stored form.
@@ -45,15 +45,18 @@ pub fn decode(bytes: &[u8]) -> Option<Evidence> {
     })
 }
 
-/// How much is kept of each accused.
+/// Who is accused of what.
+pub type Charge = (ValidatorIndex, /* offence */ u8);
+
+/// How much is kept of each charge.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(HashMap<ValidatorIndex, usize>);
+pub struct Ledger(HashMap<Charge, usize>);
 
 impl Ledger {
-    /// Counts one; false if the accused has reached the bound.
-    pub fn admit(&mut self, accused: ValidatorIndex) -> bool {
-        let kept = self.0.entry(accused).or_default();
-        let room = *kept < EVIDENCE_PER_ACCUSED_MAX;
+    /// Counts one; false if the charge has reached the bound.
+    pub fn admit(&mut self, charge: Charge) -> bool {
+        let kept = self.0.entry(charge).or_default();
+        let room = *kept < EVIDENCE_PER_OFFENCE_MAX;
         *kept += usize::from(room);
         room
     }

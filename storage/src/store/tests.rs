@@ -213,9 +213,22 @@ fn one_offence_is_kept_once_and_no_accused_fills_the_disk() {
         store.commit(&[], &[], &flood).unwrap();
         store.commit(&[], &[], &flood).unwrap();
         let kept = store.evidence().unwrap();
-        assert_eq!(kept.iter().filter(|evidence| evidence.accused == ValidatorIndex(2)).count(), EVIDENCE_PER_ACCUSED_MAX);
+        let petty = kept.iter().filter(|evidence| evidence.offence == Offence::BadVoteSignature).count();
+        assert_eq!((petty, kept.len()), (EVIDENCE_PER_OFFENCE_MAX, EVIDENCE_PER_OFFENCE_MAX + 2));
         store.commit(&[], &[], &[offence(3, Offence::WrongSeat, 1)]).unwrap();
-        assert_eq!(store.evidence().unwrap().len(), EVIDENCE_PER_ACCUSED_MAX + 2);
+        assert_eq!(store.evidence().unwrap().len(), EVIDENCE_PER_OFFENCE_MAX + 3);
+    });
+}
+
+/// A hostile member could fill its own record with offences that prove nothing, and equivocate unrecorded afterwards.
+#[test]
+fn petty_offences_do_not_crowd_out_proofs() {
+    with_stores(|store| {
+        let petty: Vec<Evidence> = (0..2_000).map(|view| offence(2, Offence::BadVoteSignature, view)).collect();
+        store.commit(&[], &[], &petty).unwrap();
+        let proven = offence(2, Offence::VoteEquivocation, 2_001);
+        store.commit(&[], &[], std::slice::from_ref(&proven)).unwrap();
+        assert!(store.evidence().unwrap().contains(&proven));
     });
 }
 
@@ -265,7 +278,7 @@ fn a_failed_commit_stops_the_store_until_it_is_reopened() {
 #[test]
 fn a_database_is_reopened_and_belongs_to_its_chain() {
     let dir = tempfile::tempdir().unwrap();
-    let flood: Vec<Evidence> = (0..EVIDENCE_PER_ACCUSED_MAX as u64).map(|view| offence(2, Offence::BadProof, view)).collect();
+    let flood: Vec<Evidence> = (0..EVIDENCE_PER_OFFENCE_MAX as u64).map(|view| offence(2, Offence::BadProof, view)).collect();
     let store = RocksStore::open(dir.path(), CHAIN).unwrap();
     store.commit(&chain_of(3), &[], &flood).unwrap();
     drop(store);
@@ -274,7 +287,7 @@ fn a_database_is_reopened_and_belongs_to_its_chain() {
     let store = RocksStore::open(dir.path(), CHAIN).unwrap();
     assert_eq!(store.tip().unwrap().unwrap().0, Height(3));
     store.commit(&chain_of(4), &[], &[offence(2, Offence::BadProof, 5_000)]).unwrap();
-    assert_eq!(store.evidence().unwrap().len(), EVIDENCE_PER_ACCUSED_MAX, "the bound outlives a restart");
+    assert_eq!(store.evidence().unwrap().len(), EVIDENCE_PER_OFFENCE_MAX, "the bound outlives a restart");
     assert!(RocksStore::open(dir.path(), CHAIN).is_err(), "one writer");
 }
 
