@@ -84,7 +84,7 @@ pub enum To {
 /// What the machine wants done, in order.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// Make this durable (with the body, for a vote by l.11), then say [`Input::Persisted`].
+    /// Make this durable with the body, if there is one (own proposals, votes by l.11), then say [`Input::Persisted`].
     Persist(Record, Option<Arc<Block>>),
     /// Our vote; its record is durable.
     SendVote(To, Vote),

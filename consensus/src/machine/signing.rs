@@ -48,8 +48,10 @@ impl<A: Application> Consensus<A> {
             return;
         }
         self.chain.insert(Arc::clone(&block));
-        self.record(Record::Proposal(view, digest), None);
-        self.vote(view, digest, Some(block));
+        // The body goes with the first of the two records: once anybody else has the block, its leader has it durably. A record of a vote can
+        // outlive the body it came with (both are written at the same time), and is sent after a restart.
+        self.record(Record::Proposal(view, digest), Some(block));
+        self.vote(view, digest, None);
     }
 
     fn record(&mut self, record: Record, body: Option<Arc<Block>>) {

@@ -1,7 +1,7 @@
 //! Persist before send, and restarts.
 
 use super::cluster::{Cluster, Node, Packet, params};
-use crate::{Input, Recovery};
+use crate::{Input, Output, Recovery};
 use samara_types::*;
 use std::sync::Arc;
 
@@ -51,6 +51,23 @@ fn a_proposal_is_not_sent_before_its_record_is_durable() {
     cluster.input(leader, Input::Persisted(1));
     assert_eq!(bodies(&cluster), 1);
     assert!(!cluster.nodes[leader].trace.sent.iter().any(|p| matches!(p, Packet::Vote(_))), "the vote has a record of its own");
+}
+
+/// Else a failure of all could leave a quorum of vote records for a block whose body nobody holds, and the chain would stop for good.
+#[test]
+fn a_block_is_not_sent_before_its_body_is_durable_at_its_leader() {
+    let mut cluster = Cluster::new(6);
+    let (now, leader, tip) = (cluster.now, cluster.leader(1), cluster.genesis().tip);
+    let block = cluster.block(1, &tip, b"x");
+    let machine = cluster.get(leader);
+    machine.handle(now, Input::Proposed(Arc::clone(&block)));
+    let outputs: Vec<Output> = std::iter::from_fn(|| machine.poll()).collect();
+    let persisted = outputs.iter().find_map(|output| match output {
+        Output::Persist(record, body) => Some((*record, body.clone())),
+        _ => None,
+    });
+    assert_eq!(persisted, Some((Record::Proposal(View(1), block.digest()), Some(block))), "dissemination waits for this one");
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Disseminate(..))));
 }
 
 #[test]
