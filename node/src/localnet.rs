@@ -7,7 +7,7 @@
 //! Everything that is checked is read from the validators' own stores and from what clients were told; nothing is taken from a
 //! validator's word about itself but the timings.
 
-mod cluster;
+pub mod cluster;
 mod plots;
 mod process;
 mod progress;
