@@ -129,6 +129,9 @@ impl Engine {
             let exhausted = self.plan.count.is_some_and(|count| self.outcome.offered >= count);
             self.offering = !exhausted && offer();
             if !self.offering {
+                if deadline.is_none() {
+                    self.outcome.doors.iter_mut().for_each(|door| door.on_end(now));
+                }
                 let deadline = *deadline.get_or_insert(now + drain);
                 if self.pending.is_empty() || now >= deadline {
                     break;
@@ -270,10 +273,10 @@ impl Engine {
 
     fn on_response(&mut self, now: Instant, door: usize, id: u64, response: Response) {
         if let Response::Status { view, height } = response {
+            let highest = self.gauges.height.fetch_max(height, Ordering::Relaxed).max(height);
             if self.started.is_some() && self.offering {
-                self.outcome.doors[door].on_status(now, view, height);
+                self.outcome.doors[door].on_status(now, view, height, highest);
             }
-            self.gauges.height.fetch_max(height, Ordering::Relaxed);
             self.gauges.view.fetch_max(view, Ordering::Relaxed);
             return;
         }

@@ -142,6 +142,7 @@ impl Report {
             "height_when_load_ended": door.height,
             "liveness_gap_ms": door.gap_max.as_secs_f64() * 1000.0,
             "killed": used.killed,
+            "caught_up_ms": door.caught_up.map(|span| span.as_secs_f64() * 1000.0),
             "cpu_s": used.cpu_s,
             "rss_mb": used.rss_mib,
             "rss_max_mb": used.rss_max_mib,

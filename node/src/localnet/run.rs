@@ -11,8 +11,9 @@ use crate::exit::Exit;
 use crate::genesis::{Create, GENESIS_FILE, Genesis, validator_directory};
 use crate::inspect::open_store;
 use crate::load::engine::{Engine, Gauges, Plan};
-use crate::load::outcome::Outcome;
+use crate::load::outcome::{Door, Outcome};
 use crate::load::source::{Content, check_size};
+use samara_types::Nanos;
 use samara_types::digest::hex;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -162,12 +163,13 @@ impl Run<'_> {
         cluster.begin_measuring();
 
         let started = Instant::now();
-        let (outcome, duration) = self.drive(&mut cluster, schedule, start_height)?;
+        let (outcome, duration) = self.drive(&mut cluster, schedule.clone(), start_height)?;
         let answered_s = started.elapsed().as_secs_f64();
         let unclean = cluster.stop();
 
         let findings = self.verify(start_height, &outcome)?;
         let mut failed = failed_checks(&findings, &outcome);
+        failed.extend(failed_under_kills(&schedule, self.genesis.params.view_timeout, &outcome.doors));
         failed.extend(unclean.into_iter().map(|text| format!("clean end: {text}")));
         if self.interrupted.load(Ordering::Relaxed) {
             failed.push("interrupted".into());
@@ -306,6 +308,29 @@ fn failed_checks(findings: &Findings, outcome: &Outcome) -> Vec<String> {
     failed
 }
 
+/// What a cluster must do while some of it is down: the others go on, and who comes back is at the tip again. A leader that is down costs a
+/// view timeout, as many as are down may lead one after the other; a second more is for a busy host.
+fn failed_under_kills(schedule: &Schedule, view_timeout: Nanos, doors: &[Door]) -> Vec<String> {
+    let mut failed = Vec::new();
+    let allowed = Duration::from_nanos(view_timeout.0) * schedule.down_max as u32 + Duration::from_secs(1);
+    let highest = doors.iter().map(|door| door.height).max().unwrap_or(0);
+    for (index, door) in doors.iter().enumerate() {
+        let (gap, allowed_ms) = (door.gap_max.as_millis(), allowed.as_millis());
+        let survivor = schedule.down_max > 0 && !schedule.killed.contains(&index);
+        if survivor && door.gap_max > allowed {
+            failed.push(format!("liveness: validator {index} finalized nothing for {gap} ms: allowed is {allowed_ms} ms"));
+        }
+        if survivor && door.lost {
+            failed.push(format!("liveness: validator {index}, which was not killed, closed its door"));
+        }
+        if schedule.restarted.contains(&index) && door.caught_up.is_none() {
+            let height = door.height;
+            failed.push(format!("catch-up: validator {index} is at height {height} when the load ends: allowed is the tip, {highest}"));
+        }
+    }
+    failed
+}
+
 /// The commit of the checkout we run in, with `-dirty` when tracked files differ; `unknown` elsewhere.
 fn git_commit() -> String {
     let git = |arguments: &[&str]| {
@@ -322,6 +347,7 @@ fn git_commit() -> String {
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command as Sub};
+    use crate::units::parse_at;
     use clap::Parser;
 
     fn args(line: &str) -> LocalnetArgs {
@@ -350,6 +376,29 @@ mod tests {
         for name in ["agreement: fork", "duplicates = 1", "lost_acknowledged = 2", "unanswered = 3", "finalized_blocks = 0"] {
             assert!(failed.contains(name), "{failed}");
         }
+    }
+
+    #[test]
+    fn survivors_that_stop_and_a_return_without_catch_up_are_named() {
+        let at = |text| parse_at(text).unwrap();
+        let kills = Schedule::new(&[at("2@8s")], &[at("2@16s")], 3, None).unwrap();
+        let door = |gap_ms: u64, caught_up_ms: Option<u64>| {
+            let mut door = Door::default();
+            (door.height, door.gap_max) = (70, Duration::from_millis(gap_ms));
+            door.caught_up = caught_up_ms.map(Duration::from_millis);
+            door
+        };
+        let failed = |doors: [Door; 3]| failed_under_kills(&kills, Nanos::from_millis(500), &doors);
+        assert_eq!(failed([door(1_500, None), door(0, None), door(9_000, Some(300))]), Vec::<String>::new());
+        let named = failed([door(1_501, None), door(0, None), door(9_000, None)]).join("|");
+        assert!(named.contains("liveness: validator 0 finalized nothing for 1501 ms: allowed is 1500 ms"), "{named}");
+        assert!(named.contains("catch-up: validator 2 is at height 70"), "{named}");
+        let mut closed = door(0, None);
+        closed.on_lost();
+        let named = failed([closed, door(0, None), door(0, Some(1))]);
+        assert_eq!(named, ["liveness: validator 0, which was not killed, closed its door"]);
+        let unharmed = Schedule::new(&[], &[], 3, None).unwrap();
+        assert_eq!(failed_under_kills(&unharmed, Nanos::from_millis(500), &[door(9_000, None)]), Vec::<String>::new());
     }
 
     #[test]

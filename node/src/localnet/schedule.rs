@@ -2,6 +2,7 @@
 
 use crate::exit::Exit;
 use crate::units::At;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What happens to a validator.
@@ -18,6 +19,12 @@ pub enum Event {
 pub struct Schedule {
     events: Vec<(Duration, Event)>,
     next: usize,
+    /// Validators that are down at the same time, at most.
+    pub down_max: usize,
+    /// Who is killed at some time.
+    pub killed: BTreeSet<usize>,
+    /// Who was killed and runs at the end.
+    pub restarted: BTreeSet<usize>,
 }
 
 impl Schedule {
@@ -28,6 +35,7 @@ impl Schedule {
         let mut events: Vec<_> = kills.chain(restarts).collect();
         events.sort_by_key(|(after, event, ..)| (*after, matches!(event, Event::Restart(_))));
         let mut up = vec![true; validators];
+        let mut schedule = Schedule::default();
         for (after, event, flag, at) in &events {
             let bad = |allowed: String| Err(Exit::bad(flag, format!("{}@{}s", at.validator, after.as_secs_f64()), allowed));
             let Some(up) = up.get_mut(at.validator) else { return bad(format!("validators 0 to {}", validators - 1)) };
@@ -39,8 +47,23 @@ impl Schedule {
                 Event::Restart(_) if *up => return bad("a validator that was killed before that time".into()),
                 _ => *up = !*up,
             }
+            schedule.note(event);
         }
-        Ok(Schedule { events: events.into_iter().map(|(after, event, ..)| (after, event)).collect(), next: 0 })
+        schedule.events = events.into_iter().map(|(after, event, ..)| (after, event)).collect();
+        Ok(schedule)
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Kill(index) => {
+                self.restarted.remove(index);
+                self.killed.insert(*index);
+            }
+            Event::Restart(index) => {
+                self.restarted.insert(*index);
+            }
+        }
+        self.down_max = self.down_max.max(self.killed.len() - self.restarted.len());
     }
 
     /// The next event that is due.
@@ -70,6 +93,8 @@ mod tests {
             due.push(event);
         }
         assert_eq!(due, [Event::Kill(2), Event::Kill(3), Event::Restart(2)]);
+        assert_eq!((schedule.down_max, schedule.killed.len()), (2, 2));
+        assert_eq!(schedule.restarted.iter().collect::<Vec<_>>(), [&2]);
         assert_eq!(schedule.due(Duration::from_secs(99)), None);
     }
 
