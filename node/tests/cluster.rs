@@ -1,0 +1,73 @@
+//! Whole clusters through `samara localnet`: both socket transports, f of eleven killed, one killed and back. Judged by the JSON document.
+
+use serde_json::Value;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// One cluster at a time: a second one would only take the first one's cores.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs a localnet and checks what every run must show. How long a busy host made anybody wait is not judged here, so `liveness` checks,
+/// which measure time, may fail.
+fn localnet(more: &[&str], blocks_min: u64) -> Value {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().unwrap();
+    let (data, report) = (directory.path().join("data"), directory.path().join("report"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
+    command.args(["localnet", "--tps", "300", "--tx-size", "512", "--json", "--dir"]).arg(data).arg("--report").arg(report).args(more);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{more:?}: {error}: {said}"));
+    let failed: Vec<&str> = json["failed_checks"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(failed.iter().all(|check| check.starts_with("liveness: ")), "{more:?}: {failed:?}");
+    assert_eq!(json["agreement"], true, "{more:?}");
+    for key in ["lost_acknowledged", "duplicates", "misplaced_acknowledged", "unanswered"] {
+        assert_eq!(json[key], 0, "{more:?}: {key}");
+    }
+    assert_eq!(json["rejected"], serde_json::json!({}), "{more:?}");
+    assert!(number(&json, "offered") > 0, "{more:?}");
+    assert_eq!(json["finalized_txs"], json["offered"], "{more:?}: everything offered is final, once");
+    let blocks = number(&json, "finalized_blocks");
+    assert!(blocks > blocks_min, "{more:?}: {blocks} blocks, more than {blocks_min} were expected: {json}");
+    json
+}
+
+fn number(json: &Value, key: &str) -> u64 {
+    json[key].as_u64().unwrap_or_else(|| panic!("{key} in {json}"))
+}
+
+fn validators(json: &Value) -> impl Iterator<Item = &Value> {
+    json["per_validator"].as_array().unwrap().iter()
+}
+
+#[test]
+fn six_validators_finalize_all_they_are_offered_on_either_socket_transport() {
+    for transport in ["uring", "udp"] {
+        let json = localnet(&["--validators", "6", "--duration", "6s", "--transport", transport], 40);
+        assert_eq!(json["transport"], transport);
+        for validator in validators(&json) {
+            let port = validator["port"].as_str().unwrap();
+            assert!(port.starts_with(transport), "a forced transport is not replaced by another: {port}");
+            assert!(number(validator, "proposed_blocks") > 0 && number(validator, "evidence") == 0, "{validator}");
+        }
+    }
+}
+
+#[test]
+fn eleven_validators_go_on_with_two_killed() {
+    let json = localnet(&["--validators", "11", "--duration", "7s", "--kill", "3@2s", "--kill", "7@3s"], 20);
+    let [survivors, killed]: [Vec<&Value>; 2] = [0, 1].map(|kills| validators(&json).filter(|row| row["killed"] == kills).collect());
+    assert_eq!(killed.iter().map(|row| number(row, "index")).collect::<Vec<_>>(), [3, 7]);
+    let lead = |row: &&Value| number(row, "height_when_load_ended").saturating_sub(number(killed[1], "tip"));
+    assert!(survivors.iter().all(|row| lead(row) > 0), "nobody went on without the killed ones: {json}");
+}
+
+#[test]
+fn a_killed_validator_comes_back_to_the_tip_by_fetching_what_it_missed() {
+    let json = localnet(&["--validators", "6", "--duration", "14s", "--kill", "2@2s", "--restart", "2@8s"], 60);
+    let returned = validators(&json).nth(2).unwrap();
+    assert_eq!(number(returned, "killed"), 1);
+    assert!(number(returned, "synced_blocks") > 0, "it took part again without fetching: {returned}");
+    assert!(returned["caught_up_ms"].is_number(), "{returned}");
+    assert!(number(returned, "proposed_blocks") > 0, "it leads again: {returned}");
+}
