@@ -158,6 +158,11 @@ pub struct NodeSnapshot {
     pub datagrams_received: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
+    /// Received datagrams given to the sessions: each is a message (received or refused in its class), consumed, or dropped for a `session_`
+    /// reason.
+    pub datagrams_opened: u64,
+    /// Of them, handshakes, cookies and keepalives that were of use.
+    pub datagrams_consumed: u64,
     /// Refused messages and datagrams by reason.
     pub drops: BTreeMap<String, u64>,
     /// Message counters by class.

@@ -107,6 +107,8 @@ impl Meter {
         snapshot.frames_in_use = hot.frames[0] - hot.frames[1];
         snapshot.datagrams_received = hot.port_packets[0];
         snapshot.datagrams_sent = hot.port_packets[1];
+        snapshot.datagrams_opened = hot.received[0];
+        snapshot.datagrams_consumed = hot.consumed[0];
         snapshot.classes = classes(&hot);
         snapshot.stage_ns = stage_ns(&hot, stages);
         snapshot.drops = all_drops(&hot, validator, drops);

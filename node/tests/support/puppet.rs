@@ -190,9 +190,7 @@ impl Puppet {
             match output {
                 Output::Persist(record, body) => {
                     self.records += 1;
-                    if let (Record::Vote(..), Some(block)) = (record, body)
-                        && block.header().leader == HOSTILE
-                    {
+                    if let (Record::Proposal(..), Some(block)) = (record, body) {
                         conduct.on_own_block(&block, &mut self.mouth(now));
                     }
                     self.machine.handle(now, Input::Persisted(self.records), &mut self.sayings);
