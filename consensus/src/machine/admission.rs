@@ -21,7 +21,7 @@ impl<A: Application> Consensus<A> {
     fn add(&mut self, from: ValidatorIndex, subject: Subject, signature: [u8; 48]) {
         self.stats.votes_received += 1;
         let view = subject.view();
-        self.heard(from, view);
+        self.heard(from);
         if view <= self.chain.tip().view {
             return self.reject(VoteReject::Old);
         }
@@ -42,12 +42,9 @@ impl<A: Application> Consensus<A> {
         }
     }
 
-    /// A peer that speaks is not silent, and shows how far the cluster is to a validator that lost its log.
-    pub(super) fn heard(&mut self, from: ValidatorIndex, view: View) {
+    /// A peer that speaks is not silent.
+    pub(super) fn heard(&mut self, from: ValidatorIndex) {
         self.silent.remove(from);
-        if let Some(amnesia) = &mut self.amnesia {
-            amnesia.seen(view);
-        }
     }
 
     fn report_equivocations(&mut self, view: View) {

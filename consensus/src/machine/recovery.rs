@@ -24,7 +24,8 @@ pub struct Recovery {
 
 /// A validator without its log must not sign in any view it may have signed in before.
 pub(super) struct Amnesia {
-    /// Highest view any peer was seen in while observing.
+    /// Highest view proven by a certificate while observing. Whatever was signed here before, the view before it was proven, and whoever is
+    /// stuck sends that proof again and again; what peers merely claim is not believed.
     seen: View,
     until: Nanos,
     now: Nanos,

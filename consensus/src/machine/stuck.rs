@@ -50,7 +50,7 @@ impl<A: Application> Consensus<A> {
     /// Helps a peer that is behind, at most once every retransmission interval.
     pub(super) fn on_status(&mut self, now: Nanos, from: ValidatorIndex, status: &ArchivedStatus) {
         let (view, finalized) = (View(status.view.to_native()), View(status.finalized_view.to_native()));
-        self.heard(from, view);
+        self.heard(from);
         let behind = view < self.view || finalized < self.chain.tip().view;
         let Some(helped_at) = self.helped_at.get_mut(from.at()) else { return };
         if !behind || now < helped_at.after(Nanos(self.config.params.view_timeout.0 / 8)) {

@@ -154,3 +154,22 @@ fn a_validator_without_its_log_signs_nothing_until_the_cluster_is_past_it() {
     assert!(records.iter().all(|r| r.view() > seen), "signed in a view it may have signed in before");
     assert!(!records.is_empty(), "it takes part again once the cluster is past it");
 }
+
+/// The highest view anybody claimed to be in counted as seen, so one lie kept such a validator silent for ever.
+#[test]
+fn claims_of_far_views_do_not_silence_a_validator_without_its_log_for_ever() {
+    let mut cluster = Cluster::new(6);
+    cluster.run(20);
+    let mut recovery = recovery_of(&cluster, &cluster.nodes[4]);
+    recovery.amnesia = true;
+    cluster.nodes[4].trace.records.clear();
+    let machine = cluster.machine(4, recovery);
+    cluster.nodes[4].machine = Some(machine);
+    cluster.nodes[4].reset_disk();
+    let status = message::Status { view: u64::MAX, finalized_view: 0, finalized_height: 0, finalized_digest: [0; 32] };
+    cluster.deliver(5, 4, &Packet::Status(status));
+    cluster.deliver(5, 4, &Packet::Vote(cluster.vote_from(5, u64::MAX - 1, Digest([1; 32]))));
+    cluster.deliver(5, 4, &Packet::Nullify(cluster.nullify_from(5, 1 << 40)));
+    cluster.run(400);
+    assert!(!cluster.nodes[4].trace.records.is_empty(), "it takes part again");
+}
