@@ -178,10 +178,12 @@ impl Votes {
     }
 }
 
-/// At most one vote, and no vote once there is a nullify.
+/// At most one vote and one proposal, and no vote once there is a nullify.
 fn check_view(index: usize, view: u64, records: &[(String, String)]) {
-    let votes = records.iter().filter(|(kind, _)| kind == "vote").count();
-    assert!(votes <= 1, "validator {index} signed {votes} votes in view {view}: {records:?}");
+    for kind in ["vote", "proposal"] {
+        let signed = records.iter().filter(|(of, _)| of == kind).count();
+        assert!(signed <= 1, "validator {index} signed {signed} {kind}s in view {view}: {records:?}");
+    }
     let nullify = records.iter().position(|(kind, _)| kind == "nullify");
     let vote = records.iter().position(|(kind, _)| kind == "vote");
     let after = matches!((nullify, vote), (Some(nullify), Some(vote)) if vote > nullify);

@@ -62,7 +62,7 @@ fn bad_arguments() {
         (format!("{genesis} --validators 6 --stakes 1,1,1"), "--stakes = 1,1,1: allowed is 6 numbers"),
         (format!("{genesis} --validators 6 --stakes 5,1,1,1,1,1"), "--stakes = 5,1,1,1,1,1: stakes[0] = 5: allowed is at most f = 1"),
         (format!("{genesis} --validators 6 --stakes 0,1,1,1,1,1"), "stakes[0] = 0: allowed is 1 or more"),
-        (format!("{genesis} --validators 6 --fault-stake 2"), "fault_stake = 2: with total stake 6 allowed are 1 to 1"),
+        (format!("{genesis} --validators 6 --fault-stake 2"), "--fault-stake = 2: fault_stake = 2: with total stake 6 allowed are 1 to 1"),
         (format!("{genesis} --validators 6 --view-timeout-ms 5"), "--view-timeout-ms = 5: allowed is 20 to 60000"),
         (format!("{genesis} --validators 6 --block-size 1"), "--block-size = 1: allowed is 1234 to"),
         (format!("{genesis} --validators 6 --base-port 65530"), "--base-port = 65530: allowed is 1 to 65518"),
@@ -72,6 +72,7 @@ fn bad_arguments() {
         ("localnet --kill 2".into(), "--kill = 2: allowed is VALIDATOR@TIME"),
         ("localnet --duration 20".into(), "--duration = 20: allowed is a number with unit"),
         ("localnet --validators 5".into(), "--validators = 5: allowed is 6 to 1024"),
+        ("localnet --validators 6 --stakes 3,1,1,1,1,1".into(), "--stakes = 3,1,1,1,1,1: stakes[0] = 3: allowed is at most f = 1"),
         ("run --config nowhere.toml".into(), "--config = nowhere.toml: allowed is a readable configuration file"),
         ("run".into(), "--config is missing"),
         ("inspect chain --dir nowhere".into(), "--dir = nowhere: allowed is a validator's directory"),
@@ -95,8 +96,8 @@ fn kills_that_do_not_fit_the_cluster() {
 #[test]
 fn bad_configurations() {
     let cases = [
-        ("[network]", "[network]\ncolour = 1", "network.colour: unknown key, allowed are listen, sync_listen, transport"),
-        ("[network]", "[networks]\n[network]", "networks: unknown key, allowed are chain, node, network"),
+        ("[network]", "[network]\ncolour = 1", "network.colour = 1: unknown key, allowed are listen, sync_listen, transport"),
+        ("[network]", "[networks]\n[network]", "networks = map: unknown key, allowed are chain, node, network"),
         ("transport = \"auto\"", "transport = \"pigeon\"", "network.transport = pigeon: allowed is auto, xdp, uring, udp"),
         ("index = 2", "index = 3", "node.keys = "),
         ("keys = \"keys\"", "keys = \"nowhere\"", "node.keys = "),
@@ -115,13 +116,29 @@ fn an_unknown_key_or_a_bad_value_in_the_environment() {
     let chain = Chain::new();
     let config = chain.path("validator-2/samara.toml");
     let cases = [
-        ("SAMARA_CLIENT__COLOUR", "1", "client.colour: unknown key"),
+        ("SAMARA_CLIENT__COLOUR", "1", "client.colour = 1: unknown key, allowed are listen, in_flight_max, connections_max"),
         ("SAMARA_CLIENT__IN_FLIGHT_MAX", "0", "client.in_flight_max = 0: allowed"),
     ];
     for (name, value, expected) in cases {
         let output = Command::new(env!("CARGO_BIN_EXE_samara")).arg("run").arg("--config").arg(&config).env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && stderr.contains(expected) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn a_genesis_that_was_changed_after_it_was_made() {
+    let cases = [
+        ("stake = 1", "stake = 5", "fault_stake = 5: with total stake 6 allowed are 1 to 1"),
+        ("[[validator]]\nstake = 1", "[[validator]]\nstake = 5", "stakes[0] = 5: allowed is at most f = 1 of total 10"),
+        ("view_timeout_ms = 500", "view_timeout_ms = 400", "the digest of this content"),
+        ("view_timeout_ms = 500", "view_timeout_ms = 5", "params.view_timeout_ms = 5: allowed is 20 to 60000"),
+        ("[params]", "[params]\nspeed = 9", "speed = 9; | ^^^^^; unknown field `speed`, expected one of `view_timeout_ms`"),
+    ];
+    for (from, to, expected) in cases {
+        let chain = Chain::new();
+        chain.edit("genesis.toml", from, to);
+        chain.run_refused(expected);
     }
 }
 
@@ -151,8 +168,10 @@ fn a_foreign_a_borrowed_a_readable_and_a_damaged_key_file() {
     chain.run_refused("the key file of validator 2 (node.index); this one is of validator 3");
 
     let mode = |mode| std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(mode)).unwrap();
-    mode(0o644);
-    chain.run_refused("mode = 0644: allowed is 0600");
+    for (bits, expected) in [(0o644, "mode = 0644: allowed is 0600"), (0o640, "mode = 0640: allowed is 0600")] {
+        mode(bits);
+        chain.run_refused(expected);
+    }
     mode(0o600);
 
     let mut bytes = std::fs::read(&keys).unwrap();

@@ -138,11 +138,12 @@ impl Default for RawLog {
 pub(super) fn read(path: &Path) -> Result<Raw, Exit> {
     // Only names with a section: other SAMARA_ variables (of scripts, of a shell) are no configuration.
     let environment = Env::prefixed("SAMARA_").filter(|name| name.as_str().contains("__")).split("__");
-    Figment::from(Toml::file_exact(path)).merge(environment).extract().map_err(|error| explain(path, error))
+    let figment = Figment::from(Toml::file_exact(path)).merge(environment);
+    figment.extract().map_err(|error| explain(path, &figment, error))
 }
 
 /// The first error as one line: where it comes from, key with its section, value, what is allowed.
-fn explain(path: &Path, error: figment::Error) -> Exit {
+fn explain(path: &Path, figment: &Figment, error: figment::Error) -> Exit {
     let from_environment = error.metadata.as_ref().is_some_and(|metadata| metadata.name.contains("environment"));
     let origin = if from_environment { "environment".to_string() } else { path.display().to_string() };
     let mut key = error.path.join(".");
@@ -157,7 +158,8 @@ fn explain(path: &Path, error: figment::Error) -> Exit {
             if error.path.last().is_none_or(|last| last != field) {
                 push(&mut key, field);
             }
-            format!("{key}: unknown key, allowed are {}", allowed.join(", "))
+            let given = figment.find_value(&key).map_or_else(|_| "?".into(), |given| value(&given.to_actual()));
+            format!("{key} = {given}: unknown key, allowed are {}", allowed.join(", "))
         }
         Kind::MissingField(field) => {
             push(&mut key, field);

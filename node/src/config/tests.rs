@@ -44,8 +44,8 @@ fn what_genesis_writes_is_a_configuration() {
 fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
     let zeros = "0".repeat(64);
     let cases = [
-        (BASE.replace("[node]", "[node]\ncolour = 1"), "node.colour: unknown key, allowed are genesis, keys, data_dir, index"),
-        (format!("{BASE}[nodes]\n"), "nodes: unknown key, allowed are chain, node, network"),
+        (BASE.replace("[node]", "[node]\ncolour = 1"), "node.colour = 1: unknown key, allowed are genesis, keys, data_dir, index"),
+        (format!("{BASE}[nodes]\n"), "nodes = map: unknown key, allowed are chain, node, network"),
         (BASE.replace("keys = \"k\"\n", ""), "node.keys is missing"),
         (BASE.replace(&zeros, "12"), "chain.id = 12: allowed is 64 hexadecimal digits"),
         (format!("{BASE}[network]\ntransport = \"pigeon\"\n"), "network.transport = pigeon: allowed is auto, xdp, uring, udp"),

@@ -62,8 +62,9 @@ impl Create {
     /// Refuses weights that break a quorum guard, naming the argument.
     fn check_stakes(&self) -> Result<(), Exit> {
         let refuse = |error: SetError| {
-            let key = if matches!(error, SetError::Fault { .. }) && self.fault_stake.is_some() { "--fault-stake" } else { "--stakes" };
-            Exit::Usage(format!("{key} = {}: {error}", list(&self.stakes)))
+            let named = self.fault_stake.filter(|_| matches!(error, SetError::Fault { .. }));
+            let argument = named.map_or_else(|| format!("--stakes = {}", list(&self.stakes)), |fault| format!("--fault-stake = {fault}"));
+            Exit::Usage(format!("{argument}: {error}"))
         };
         let total = self.stakes.iter().try_fold(0u64, |sum, stake| sum.checked_add(*stake)).ok_or_else(|| refuse(SetError::Overflow))?;
         if let Some(index) = self.stakes.iter().position(|stake| *stake == 0) {
