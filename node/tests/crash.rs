@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 const VALIDATORS: usize = 6;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 const PACE: Duration = Duration::from_millis(10);
 
 #[test]
@@ -28,10 +28,11 @@ fn killed_all_at_once_the_cluster_goes_on_from_the_same_blocks_and_loses_nothing
     for round in 0..ROUNDS {
         validators.start_all();
         let load = Load::start(validators.chain, &validators.doors, PACE, std::mem::take(&mut unanswered));
-        let kill_at = 100 + random.below(1_200);
+        // Now and then while they still find together.
+        let kill_at = if random.below(4) == 0 { random.below(3) } else { 100 + random.below(1_200) };
         // Every other time one is gone before the rest, so that the others are ahead of it by little or by much.
         if random.below(2) == 0 {
-            load.wait_for(random.below(kill_at));
+            load.wait_for(random.below(kill_at + 1));
             validators.kill(&[random.below(VALIDATORS as u64) as usize]);
         }
         load.wait_for(kill_at);
