@@ -6,7 +6,7 @@
 //! against the peer, silence moves on at the deadline (and an answer after it is still taken).
 
 use super::requests::{Goal, Outstanding};
-use super::view::{Variant, Want};
+use super::view::{Variant, ViewState, Want};
 use super::{Reassembly, ShredAccepted, ShredReject, WANTS_MAX};
 use crate::wire::ReceivedShred;
 use samara_types::block::SLICES_MAX;
@@ -103,6 +103,10 @@ impl Reassembly {
                 .iter()
                 .position(|request| request.peer == from && request.view == header.view && request.goal == Goal::Manifest(digest))
         });
+        let is_late = asked.is_none() && parsed.as_ref().is_some_and(|(header, roots)| self.is_settled(header, roots));
+        if is_late {
+            return Err(RepairReject::Unrequested);
+        }
         let (Some((header, roots)), Some(at)) = (parsed, asked) else {
             self.bad_answer(from, any.view, any.goal);
             return Err(RepairReject::BadProof);
@@ -117,6 +121,14 @@ impl Reassembly {
         self.set_manifest(now, header.view, digest, header, manifest);
         self.complete_wants(now, header.view);
         Ok(())
+    }
+
+    /// Whether a manifest is of a block that is wanted, held or final. The request it answers ended with another peer's answer, with finality
+    /// or for want of room: its sender is late and no liar, whatever else it was asked since.
+    fn is_settled(&self, header: &BlockHeader, roots: &[Digest]) -> bool {
+        let digest = header.digest(roots);
+        let is_wanted = |state: &ViewState| state.wants.iter().any(|want| want.digest == digest);
+        header.view <= self.finalized || self.block(header.view, &digest).is_some() || self.views.get(&header.view).is_some_and(is_wanted)
     }
 
     /// A shred that was asked for. Only the root counts: header and plan gave the shape, so neither signature nor seat matter.
@@ -146,6 +158,10 @@ impl Reassembly {
         }
         let root = shred.root().ok_or(ShredReject::Malformed)?;
         if !roots.iter().any(|(asked, _)| *asked == root) {
+            // A good path to another root of this slice answers an earlier request, which another peer's answer ended: late, no lie.
+            if variants.iter().any(|variant| variant.commitment.root == root) {
+                return Err(ShredReject::Unrequested);
+            }
             self.bad_answer(from, view, roots[0].1);
             return Err(ShredReject::BadProof);
         }

@@ -187,6 +187,62 @@ fn silence_moves_the_request_on_and_a_late_answer_is_still_good() {
     assert!(node.wanting.contains(&VIEW) && node.views[&VIEW].wants[0].manifest.is_some(), "the late manifest was taken");
 }
 
+/// Fetches a block while the first peer asked is silent. Returns who that is, what it was asked, and the time at the end.
+fn fetch_from_others(cluster: &Cluster, node: &mut Reassembly, shredded: &ShreddedBlock, voters: &[u16]) -> (u16, RepairRequest, Nanos) {
+    assert!(node.want(NOW, shredded.block.header().view, shredded.block.digest(), holders(voters)));
+    let (slow, request) = node.poll_request(NOW).unwrap();
+    let other = *voters.iter().find(|voter| **voter != slow.0).unwrap();
+    let mut other_node = server(cluster, other, shredded);
+    let mut now = NOW;
+    while let Some(deadline) = node.next_deadline() {
+        now = deadline;
+        answer_all(cluster, node, &mut [(other, &mut other_node)], now);
+    }
+    assert_eq!(blocks(node), [(shredded.block.digest(), Origin::Repaired)]);
+    (slow.0, request, now)
+}
+
+/// Its request had been ended by the next peer's answer, so it was judged by what the slow peer was asked since, and held against it.
+#[test]
+fn a_late_manifest_of_a_block_that_came_otherwise_accuses_nobody() {
+    for finalized in [false, true] {
+        let cluster = Cluster::new(6);
+        let (early, later) = (cluster.block(VIEW, 5_000, 1), cluster.block(VIEW.next(), 5_000, 2));
+        let (me, voters) = (receiver(&cluster, 0), [receiver(&cluster, 1), receiver(&cluster, 2)]);
+        let mut node = cluster.node(me);
+        let (slow, request, now) = fetch_from_others(&cluster, &mut node, &early, &voters);
+        if finalized {
+            node.advance(VIEW, VIEW.next());
+        }
+        assert!(node.want(now, VIEW.next(), later.block.digest(), holders(&[slow])));
+        assert_eq!(node.poll_request(now).map(|(peer, _)| peer.0), Some(slow));
+        let late = server(&cluster, slow, &early).serve_manifest(request.bytes()).unwrap();
+        assert_eq!(node.on_manifest(now, ValidatorIndex(slow), &late), Err(RepairReject::Unrequested));
+        assert_eq!(events(&mut node), []);
+        assert_eq!(node.requests_outstanding(), 1, "the request under way goes on");
+    }
+}
+
+/// The same with shreds, where the leader signed two blocks and both were certified.
+#[test]
+fn a_late_shred_of_the_other_certified_block_accuses_nobody() {
+    let cluster = Cluster::new(6);
+    let (one, other) = (cluster.block(VIEW, 5_000, 1), cluster.block(VIEW, 5_000, 2));
+    let (me, voters) = (receiver(&cluster, 0), [receiver(&cluster, 1), receiver(&cluster, 2)]);
+    let mut node = cluster.node(me);
+    let (slow, _, now) = fetch_from_others(&cluster, &mut node, &one, &voters);
+    assert!(node.want(now, VIEW, other.block.digest(), holders(&[slow])));
+    let (peer, request) = node.poll_request(now).unwrap();
+    let manifest = server(&cluster, slow, &other).serve_manifest(request.bytes()).unwrap();
+    node.on_manifest(now, peer, &manifest).unwrap();
+    let (peer, _) = node.poll_request(now).unwrap();
+    assert_eq!(peer.0, slow);
+    let late = message(&one.slices[0], ShredIndex(0));
+    assert_eq!(node.on_shred(now, &cluster.roster, peer, true, &late), Err(ShredReject::Unrequested));
+    assert_eq!(events(&mut node), []);
+    assert_eq!(node.requests_outstanding(), 1, "the request under way goes on");
+}
+
 #[test]
 fn shreds_nobody_asked_for_are_not_stored() {
     let cluster = Cluster::new(6);
