@@ -13,7 +13,6 @@ use crate::inspect::open_store;
 use crate::load::engine::{Engine, Gauges, Plan};
 use crate::load::outcome::{Door, Outcome};
 use crate::load::source::{Content, check_size};
-use samara_types::Nanos;
 use samara_types::digest::hex;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -169,7 +168,7 @@ impl Run<'_> {
 
         let findings = self.verify(start_height, &outcome)?;
         let mut failed = failed_checks(&findings, &outcome);
-        failed.extend(failed_under_kills(&schedule, self.genesis.params.view_timeout, &outcome.doors));
+        failed.extend(failed_under_kills(&schedule, self.genesis, &outcome.doors));
         failed.extend(unclean.into_iter().map(|text| format!("clean end: {text}")));
         if self.interrupted.load(Ordering::Relaxed) {
             failed.push("interrupted".into());
@@ -308,15 +307,17 @@ fn failed_checks(findings: &Findings, outcome: &Outcome) -> Vec<String> {
     failed
 }
 
-/// What a cluster must do while some of it is down: the others go on, and who comes back is at the tip again. A leader that is down costs a
-/// view timeout, as many as are down may lead one after the other; a second more is for a busy host.
-fn failed_under_kills(schedule: &Schedule, view_timeout: Nanos, doors: &[Door]) -> Vec<String> {
+/// What a cluster must do while some of it is down: the others go on, unless more than the fault bound is down, and who comes back is at the
+/// tip again. A leader that is down costs a view timeout, as many as are down may lead one after the other; a second more is for a busy host.
+fn failed_under_kills(schedule: &Schedule, genesis: &Genesis, doors: &[Door]) -> Vec<String> {
     let mut failed = Vec::new();
-    let allowed = Duration::from_nanos(view_timeout.0) * schedule.down_max as u32 + Duration::from_secs(1);
+    let stake = |index: usize| genesis.set.entries()[index].stake.0;
+    let tolerated = (1..=genesis.set.quorums().fault.0).contains(&schedule.down_max(stake));
+    let allowed = Duration::from_nanos(genesis.params.view_timeout.0) * schedule.down_max(|_| 1) as u32 + Duration::from_secs(1);
     let highest = doors.iter().map(|door| door.height).max().unwrap_or(0);
     for (index, door) in doors.iter().enumerate() {
         let (gap, allowed_ms) = (door.gap_max.as_millis(), allowed.as_millis());
-        let survivor = schedule.down_max > 0 && !schedule.killed.contains(&index);
+        let survivor = tolerated && !schedule.killed.contains(&index);
         if survivor && door.gap_max > allowed {
             failed.push(format!("liveness: validator {index} finalized nothing for {gap} ms: allowed is {allowed_ms} ms"));
         }
@@ -380,15 +381,18 @@ mod tests {
 
     #[test]
     fn survivors_that_stop_and_a_return_without_catch_up_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = format!("samara localnet --dir {}", directory.path().display());
+        let genesis = chain(&args(&line), &Place::choose(&args(&line))).unwrap();
         let at = |text| parse_at(text).unwrap();
-        let kills = Schedule::new(&[at("2@8s")], &[at("2@16s")], 3, None).unwrap();
+        let kills = Schedule::new(&[at("2@8s")], &[at("2@16s")], 6, None).unwrap();
         let door = |gap_ms: u64, caught_up_ms: Option<u64>| {
             let mut door = Door::default();
             (door.height, door.gap_max) = (70, Duration::from_millis(gap_ms));
             door.caught_up = caught_up_ms.map(Duration::from_millis);
             door
         };
-        let failed = |doors: [Door; 3]| failed_under_kills(&kills, Nanos::from_millis(500), &doors);
+        let failed = |doors: [Door; 3]| failed_under_kills(&kills, &genesis, &doors);
         assert_eq!(failed([door(1_500, None), door(0, None), door(9_000, Some(300))]), Vec::<String>::new());
         let named = failed([door(1_501, None), door(0, None), door(9_000, None)]).join("|");
         assert!(named.contains("liveness: validator 0 finalized nothing for 1501 ms: allowed is 1500 ms"), "{named}");
@@ -397,8 +401,11 @@ mod tests {
         closed.on_lost();
         let named = failed([closed, door(0, None), door(0, Some(1))]);
         assert_eq!(named, ["liveness: validator 0, which was not killed, closed its door"]);
-        let unharmed = Schedule::new(&[], &[], 3, None).unwrap();
-        assert_eq!(failed_under_kills(&unharmed, Nanos::from_millis(500), &[door(9_000, None)]), Vec::<String>::new());
+        let unharmed = Schedule::new(&[], &[], 6, None).unwrap();
+        let too_many = Schedule::new(&[at("1@1s"), at("2@1s")], &[], 6, None).unwrap();
+        for schedule in [unharmed, too_many] {
+            assert_eq!(failed_under_kills(&schedule, &genesis, &[door(9_000, None)]), Vec::<String>::new(), "{schedule:?}");
+        }
     }
 
     #[test]

@@ -19,8 +19,6 @@ pub enum Event {
 pub struct Schedule {
     events: Vec<(Duration, Event)>,
     next: usize,
-    /// Validators that are down at the same time, at most.
-    pub down_max: usize,
     /// Who is killed at some time.
     pub killed: BTreeSet<usize>,
     /// Who was killed and runs at the end.
@@ -63,7 +61,19 @@ impl Schedule {
                 self.restarted.insert(*index);
             }
         }
-        self.down_max = self.down_max.max(self.killed.len() - self.restarted.len());
+    }
+
+    /// The greatest sum of `weight` over the validators that are down at the same time.
+    pub fn down_max(&self, weight: impl Fn(usize) -> u64) -> u64 {
+        let (mut down, mut most) = (0, 0);
+        for (_, event) in &self.events {
+            match event {
+                Event::Kill(index) => down += weight(*index),
+                Event::Restart(index) => down -= weight(*index),
+            }
+            most = most.max(down);
+        }
+        most
     }
 
     /// The next event that is due.
@@ -93,7 +103,7 @@ mod tests {
             due.push(event);
         }
         assert_eq!(due, [Event::Kill(2), Event::Kill(3), Event::Restart(2)]);
-        assert_eq!((schedule.down_max, schedule.killed.len()), (2, 2));
+        assert_eq!((schedule.down_max(|_| 1), schedule.down_max(|index| index as u64), schedule.killed.len()), (2, 5, 2));
         assert_eq!(schedule.restarted.iter().collect::<Vec<_>>(), [&2]);
         assert_eq!(schedule.due(Duration::from_secs(99)), None);
     }
