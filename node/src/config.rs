@@ -99,6 +99,8 @@ pub struct Reactor {
     pub wait: WaitMode,
     /// Spin before sleeping, for `adaptive`, microseconds.
     pub spin_us: u64,
+    /// Scheduler slice of the hot reactor, microseconds.
+    pub slice_us: u64,
 }
 
 /// Section `client`.

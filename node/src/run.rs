@@ -153,7 +153,15 @@ fn hot_config(prepared: &Prepared, base: Instant) -> HotConfig {
     // Three quarters of the send frames may wait as shreds; the rest stays free for what is more urgent.
     let queued = [frames / 8, frames / 8, frames * 3 / 4, frames / 4].map(|queued| queued.max(8));
     let outbox = OutboxLimits { queued, ..OutboxLimits::default() };
-    HotConfig { core: reactor.hot_core, wait, base, order: prepared.genesis.set.by_stake(), outbox, ..HotConfig::default() }
+    HotConfig {
+        core: reactor.hot_core,
+        wait,
+        slice: Some(Duration::from_micros(reactor.slice_us)),
+        base,
+        order: prepared.genesis.set.by_stake(),
+        outbox,
+        ..HotConfig::default()
+    }
 }
 
 fn service_config(

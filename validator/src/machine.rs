@@ -197,7 +197,7 @@ impl<T> Validator<T> {
 
     /// When to call with [`Input::Tick`] at the latest.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        [self.consensus.next_deadline(), self.reassembly.next_deadline()].into_iter().flatten().min()
+        [self.consensus.next_deadline(), self.reassembly.next_deadline(), self.batch.due()].into_iter().flatten().min()
     }
 
     /// Consensus, for its view, tip, application and counters.
@@ -225,9 +225,9 @@ impl<T> Validator<T> {
                 out.spent(Stage::VerifyShred);
                 self.drain_reassembly(now, out);
             }
-            MessageKind::Vote => self.rule(now, access(bytes).map(|vote| To::Vote(from, vote)), out),
-            MessageKind::Nullify => self.rule(now, access(bytes).map(|nullify| To::Nullify(from, nullify)), out),
-            MessageKind::Certificate => self.rule(now, access(bytes).map(|c| To::Certificate(from, c)), out),
+            MessageKind::Vote => self.note(now, access(bytes).map(|vote| To::Vote(from, vote)), out),
+            MessageKind::Nullify => self.note(now, access(bytes).map(|nullify| To::Nullify(from, nullify)), out),
+            MessageKind::Certificate => self.note(now, access(bytes).map(|c| To::Certificate(from, c)), out),
             MessageKind::CertificateRequest => self.rule(now, access(bytes).map(|r| To::CertificateRequest(from, r)), out),
             MessageKind::Status => self.rule(now, access(bytes).map(|status| To::Status(from, status)), out),
             MessageKind::ManifestRequest => self.on_manifest_request(from, bytes, out),
@@ -251,6 +251,24 @@ impl<T> Validator<T> {
             Some(input) => self.consensus_input(now, input, out),
             None => self.counters.malformed += 1,
         }
+    }
+
+    /// Votes and certificates go into the books; the rules are evaluated once for the whole burst, by the tick that ends it.
+    fn note(&mut self, now: Nanos, input: Option<consensus::Input<'_>>, out: &mut dyn Outlet) {
+        let Some(input) = input else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let checks = self.consensus.stats().pairing_checks;
+        self.consensus.note(now, input);
+        self.charge(checks, Stage::Consensus, out);
+        self.drain_consensus(now, out);
+    }
+
+    /// Charges the last stretch to the batch check if one was made, else to `otherwise`.
+    fn charge(&self, checks_before: u64, otherwise: Stage, out: &mut dyn Outlet) {
+        let checked = self.consensus.stats().pairing_checks > checks_before;
+        out.spent(if checked { Stage::BatchVerify } else { otherwise });
     }
 
     fn on_shred(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, bytes: &[u8], out: &mut dyn Outlet) {
@@ -308,7 +326,7 @@ impl<T> Validator<T> {
         let next = self.consensus.tip().height.next();
         let taken = self.consensus.app_mut().submit(transaction.clone(), next);
         if taken.is_ok()
-            && let Some(full) = self.batch.push(transaction.bytes())
+            && let Some(full) = self.batch.push(now, transaction.bytes())
         {
             self.send_gossip(&full, out);
         }
@@ -350,11 +368,13 @@ impl<T> Validator<T> {
     }
 
     fn on_tick(&mut self, now: Nanos, out: &mut dyn Outlet) {
-        if let Some(message) = self.batch.take() {
+        if self.batch.due().is_some_and(|due| due <= now)
+            && let Some(message) = self.batch.take()
+        {
             self.send_gossip(&message, out);
             out.spent(Stage::Mempool);
         }
-        if self.consensus.next_deadline().is_some_and(|at| at <= now) {
+        if self.consensus.has_noted() || self.consensus.next_deadline().is_some_and(|at| at <= now) {
             self.consensus_input(now, consensus::Input::Tick, out);
         }
         self.drain_reassembly(now, out);
@@ -372,8 +392,7 @@ impl<T> Validator<T> {
     fn consensus_input(&mut self, now: Nanos, input: consensus::Input<'_>, out: &mut dyn Outlet) {
         let checks = self.consensus.stats().pairing_checks;
         self.consensus.handle(now, input);
-        let stage = if self.consensus.stats().pairing_checks > checks { Stage::BatchVerify } else { Stage::Consensus };
-        out.spent(stage);
+        self.charge(checks, Stage::Consensus, out);
         self.drain_consensus(now, out);
     }
 
@@ -527,7 +546,7 @@ impl<T> Validator<T> {
         };
         let checks = self.consensus.stats().pairing_checks;
         self.consensus.handle(now, input);
-        out.spent(if self.consensus.stats().pairing_checks > checks { Stage::BatchVerify } else { Stage::Application });
+        self.charge(checks, Stage::Application, out);
         self.drain_consensus(now, out);
     }
 }

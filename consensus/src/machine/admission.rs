@@ -74,6 +74,10 @@ impl<A: Application> Consensus<A> {
         if self.barred.contains(from) {
             return self.reject(VoteReject::Barred);
         }
+        // Votes that wait in the book and make the same certificate are checked instead: the check counts for finality too.
+        if self.assemble_subject(now, view, kind, Digest(wire.digest)) {
+            return self.reject(VoteReject::Duplicate);
+        }
         self.stats.pairing_checks += 1;
         match self.roster.verify_certificate(wire) {
             Ok(certificate) => self.insert_certificate(now, certificate),

@@ -216,6 +216,8 @@ pub struct Consensus<A: Application> {
     helped_at: Vec<Nanos>,
     amnesia: Option<recovery::Amnesia>,
     halted: bool,
+    /// Something came in since the rules were evaluated.
+    noted: bool,
     stats: ConsensusStats,
     outputs: VecDeque<Output>,
 }
@@ -223,6 +225,25 @@ pub struct Consensus<A: Application> {
 impl<A: Application> Consensus<A> {
     /// Takes one input and evaluates the rules to a fixpoint.
     pub fn handle(&mut self, now: Nanos, input: Input<'_>) {
+        self.note(now, input);
+        self.settle_noted(now);
+    }
+
+    /// Evaluates the rules if anything was noted since the last time.
+    pub fn settle_noted(&mut self, now: Nanos) {
+        if std::mem::take(&mut self.noted) && !self.halted {
+            self.evaluate(now);
+        }
+    }
+
+    /// Whether something was noted that the rules have not seen.
+    pub fn has_noted(&self) -> bool {
+        self.noted
+    }
+
+    /// Takes one input into the books without evaluating the rules: for a burst of votes, so that all of them share one batch check.
+    /// [`Consensus::settle_noted`] must follow in the same pass.
+    pub fn note(&mut self, now: Nanos, input: Input<'_>) {
         if self.halted {
             return;
         }
@@ -244,7 +265,7 @@ impl<A: Application> Consensus<A> {
             Input::SyncEnded => self.syncing = false,
             Input::Work | Input::Tick => {}
         }
-        self.evaluate(now);
+        self.noted = true;
     }
 
     /// The next thing to do. Drain after every [`Consensus::handle`].

@@ -83,6 +83,7 @@ impl<A: Application> Consensus<A> {
             helped_at: vec![Nanos(0); validators],
             amnesia,
             halted: false,
+            noted: true,
             stats: ConsensusStats::default(),
             outputs: VecDeque::new(),
         };

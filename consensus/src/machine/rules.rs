@@ -29,6 +29,16 @@ impl<A: Application> Consensus<A> {
         assembled
     }
 
+    /// Makes one certificate from votes, if a quorum of them is here.
+    pub(super) fn assemble_subject(&mut self, now: Nanos, view: View, kind: CertificateKind, digest: Digest) -> bool {
+        let quorums = *self.roster.quorums();
+        match kind {
+            CertificateKind::M => self.assemble_one(now, Subject::Vote(view, digest), kind, quorums.m),
+            CertificateKind::L => self.assemble_one(now, Subject::Vote(view, digest), kind, quorums.l),
+            CertificateKind::Nullification => self.assemble_one(now, Subject::Nullify(view), kind, quorums.m),
+        }
+    }
+
     fn assemble_one(&mut self, now: Nanos, subject: Subject, kind: CertificateKind, threshold: Stake) -> bool {
         let roster = Arc::clone(&self.roster);
         let Some(state) = self.states.get(&subject.view()) else { return false };

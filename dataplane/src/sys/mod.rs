@@ -8,4 +8,5 @@ pub(crate) mod address;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod ring;
+pub(crate) mod schedule;
 pub(crate) mod socket;

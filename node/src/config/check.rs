@@ -57,7 +57,8 @@ fn reactor(raw: &RawReactor) -> Result<Reactor, Exit> {
         }
     }
     range("reactor.spin_us", raw.spin_us, 0, 10_000)?;
-    Ok(Reactor { hot_core: raw.hot_core, service_core: raw.service_core, wait: raw.wait, spin_us: raw.spin_us })
+    range("reactor.slice_us", raw.slice_us, 100, 100_000)?;
+    Ok(Reactor { hot_core: raw.hot_core, service_core: raw.service_core, wait: raw.wait, spin_us: raw.spin_us, slice_us: raw.slice_us })
 }
 
 fn range(key: &str, value: u64, low: u64, high: u64) -> Result<usize, Exit> {

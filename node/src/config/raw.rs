@@ -76,11 +76,12 @@ pub(super) struct RawReactor {
     pub service_core: Option<usize>,
     pub wait: WaitMode,
     pub spin_us: u64,
+    pub slice_us: u64,
 }
 
 impl Default for RawReactor {
     fn default() -> Self {
-        RawReactor { hot_core: None, service_core: None, wait: WaitMode::Adaptive, spin_us: 20 }
+        RawReactor { hot_core: None, service_core: None, wait: WaitMode::Adaptive, spin_us: 20, slice_us: 100 }
     }
 }
 

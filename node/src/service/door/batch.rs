@@ -1,6 +1,6 @@
 //! Signature verification of submissions, many at a time.
 //!
-//! A batch closes after [`BATCH_WAIT`] or at [`BATCH_MAX`] submissions: a lone transaction waits a millisecond, a flood pays for one batch
+//! A batch closes after [`BATCH_WAIT`] or at [`BATCH_MAX`] submissions: a lone transaction waits two milliseconds, a flood pays for one batch
 //! per 64. Between batches every other task has its turn.
 
 use super::super::link::{breathe, within};
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Submissions of one batch. An Ed25519 batch gains little beyond this, and it is the longest the executor is held (about 2 ms).
 pub(super) const BATCH_MAX: usize = 64;
 /// How long the first submission of a batch waits for others.
-const BATCH_WAIT: Duration = Duration::from_millis(1);
+const BATCH_WAIT: Duration = Duration::from_millis(2);
 
 impl Door {
     /// Verifies submissions for ever.
