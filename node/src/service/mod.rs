@@ -8,7 +8,7 @@
 //!              +-- telemetry: metrics.json
 //! ```
 //! The dispatcher reads the ring in order and stops reading only while the store's pile is full, which is how a slow disk slows consensus.
-//! Tasks share state through `Rc`; nothing here is `Send`. Nothing spins (see [`link`]). The executor beats for `samara_dataplane::service`:
+//! Tasks share state through `Rc`; nothing here is `Send`. Nothing spins (see `link`). The executor beats for `samara_dataplane::service`:
 //! whoever starts it gives [`ServiceHandle::take_pulse`] to the process's watchdog, which reports stalls and pokes it now and then.
 //!
 //! Stop: no new connections, submissions answered `Unavailable`, the pile committed and its clients answered, the rest given up with
