@@ -311,14 +311,20 @@ impl<T> Validator<T> {
     }
 
     fn on_manifest_request(&mut self, from: ValidatorIndex, bytes: &[u8], out: &mut dyn Outlet) {
-        if let Some(manifest) = self.reassembly.serve_manifest(bytes) {
+        if access::<message::ArchivedManifestRequest>(bytes).is_none() {
+            self.counters.malformed += 1;
+        } else if let Some(manifest) = self.reassembly.serve_manifest(bytes) {
             out.send(from, MessageKind::Manifest, &manifest);
         }
         out.spent(Stage::Repair);
     }
 
     fn on_shred_request(&mut self, from: ValidatorIndex, bytes: &[u8], out: &mut dyn Outlet) {
-        self.reassembly.serve_shreds(bytes, |shred| out.send(from, MessageKind::RepairShred, shred));
+        if access::<message::ArchivedShredRequest>(bytes).is_none() {
+            self.counters.malformed += 1;
+        } else {
+            self.reassembly.serve_shreds(bytes, |shred| out.send(from, MessageKind::RepairShred, shred));
+        }
         out.spent(Stage::Repair);
     }
 

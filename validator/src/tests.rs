@@ -2,7 +2,7 @@
 
 use crate::{Config, Input, Milestone, Outlet, Output, Stage, Validator};
 use samara_consensus::{MempoolReject, Recovery, Tip, TransactionApp};
-use samara_crypto::{Keyring, Roster, VerifiedTransaction, sign_transaction, verify_batch};
+use samara_crypto::{IdentitySecret, Keyring, Roster, VerifiedTransaction, VoteSecret, sign_transaction, verify_batch};
 use samara_types::block::genesis_digest;
 use samara_types::*;
 use std::collections::{BTreeSet, VecDeque};
@@ -44,8 +44,18 @@ struct Node {
 
 type Filter = Box<dyn FnMut(usize, usize, MessageKind, &mut Vec<u8>) -> bool>;
 
+/// One validator over the set of `roster`, with instant views.
+fn validator(roster: &Arc<Roster>, me: usize, secrets: (VoteSecret, IdentitySecret), recovery: Recovery) -> Validator<u64> {
+    let schedule = LeaderSchedule::new(roster.set(), &Digest([9; 32]), Epoch(0));
+    let params = Params { view_timeout: Nanos::from_millis(200), block_interval: Nanos(0), idle_interval: Nanos(0), ..Params::default() };
+    let config = Config { me: ValidatorIndex(me as u16), params, beacon: Digest([9; 32]), wall_offset_ns: 0 };
+    let app = TransactionApp::new(CHAIN, params.dedup_heights, 10_000, 1 << 24);
+    Validator::new(config, Arc::clone(roster), schedule, secrets, app, recovery, Nanos(0))
+}
+
 struct Net {
     nodes: Vec<Node>,
+    roster: Arc<Roster>,
     now: Nanos,
     queue: VecDeque<(usize, usize, MessageKind, Vec<u8>)>,
     filter: Filter,
@@ -63,21 +73,15 @@ impl Net {
         };
         let set = ValidatorSet::new(keys.iter().map(entry).collect(), None).unwrap();
         let roster = Arc::new(Roster::new(set, SigningDomain { chain: CHAIN, epoch: Epoch(0) }).unwrap());
-        let schedule = LeaderSchedule::new(roster.set(), &Digest([9; 32]), Epoch(0));
-        let params =
-            Params { view_timeout: Nanos::from_millis(200), block_interval: Nanos(0), idle_interval: Nanos(0), ..Params::default() };
         let node = |(me, keys): (usize, Keyring)| {
-            let config = Config { me: ValidatorIndex(me as u16), params, beacon: Digest([9; 32]), wall_offset_ns: 0 };
             let tip = Tip { view: View(0), height: Height(0), digest: genesis_digest(&CHAIN) };
             let recovery = Recovery { tip, tip_certificate: None, blocks: vec![], records: vec![], amnesia: false };
-            let app = TransactionApp::new(CHAIN, params.dedup_heights, 10_000, 1 << 24);
-            let validator =
-                Validator::new(config, Arc::clone(&roster), schedule.clone(), (keys.vote, keys.identity), app, recovery, Nanos(0));
+            let validator = validator(&roster, me, (keys.vote, keys.identity), recovery);
             let (finalized, evidence, answers, milestones, sent) = (vec![], vec![], vec![], vec![], vec![]);
             Node { validator, persisted: 0, disk: true, finalized, evidence, answers, milestones, sent }
         };
         let nodes = keys.into_iter().enumerate().map(node).collect();
-        Net { nodes, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true) }
+        Net { nodes, roster, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true) }
     }
 
     fn input(&mut self, i: usize, input: Input<'_, u64>) {
@@ -108,6 +112,13 @@ impl Net {
             let good = verify_batch(&CHAIN, raw).into_iter().flatten().collect();
             self.input(i, Input::Gossip(good));
         }
+    }
+
+    fn submit_and_run(&mut self) {
+        for nonce in 0..12 {
+            self.input(0, Input::Submit(nonce, transaction(nonce, 300)));
+        }
+        self.run(20);
     }
 
     fn disks(&mut self) {
@@ -154,7 +165,7 @@ impl Net {
 }
 
 fn transaction(nonce: u64, bytes: usize) -> VerifiedTransaction {
-    let secret = samara_crypto::IdentitySecret::from_bytes(&[7; 32]);
+    let secret = IdentitySecret::from_bytes(&[7; 32]);
     verify_batch(&CHAIN, vec![sign_transaction(&CHAIN, &secret, nonce, &vec![3; bytes])]).remove(0).unwrap()
 }
 
@@ -255,6 +266,21 @@ fn garbage_of_every_kind_is_refused_without_harm() {
     assert!(accused.iter().all(|accused| *accused == 5), "{accused:?}");
 }
 
+/// Requests that are none had no counter: in a flood they were the difference between what came and what was accounted for.
+#[test]
+fn a_truncated_message_of_any_kind_is_counted_once() {
+    let mut net = Net::new(6);
+    let refused = |net: &Net| {
+        let validator = &net.nodes[0].validator;
+        validator.counters().malformed + validator.counters().repair_rejects + validator.reassembly().rejects().iter().sum::<u64>()
+    };
+    for kind in MessageKind::ALL {
+        let before = refused(&net);
+        net.input(0, Input::Message(ValidatorIndex(5), *kind, &[7; 3]));
+        assert_eq!(refused(&net), before + 1, "{}", kind.as_str());
+    }
+}
+
 #[test]
 fn bit_flips_on_the_way_kill_no_block() {
     let mut net = Net::new(6);
@@ -273,4 +299,21 @@ fn bit_flips_on_the_way_kill_no_block() {
     net.run(700);
     assert!(net.heights().iter().all(|height| *height > 5), "{:?}", net.heights());
     assert_eq!(net.ids(0).len(), 200);
+}
+
+#[test]
+fn a_restarted_validator_serves_its_last_final_blocks() {
+    let mut net = Net::new(6);
+    net.submit_and_run();
+    let blocks: Vec<_> = net.nodes[0].finalized.iter().rev().take(32).cloned().collect();
+    let last = blocks[0].header();
+    let tip = Tip { view: last.view, height: last.height, digest: blocks[0].digest() };
+    let wanted = blocks[5].clone();
+    let recovery = Recovery { tip, tip_certificate: None, blocks, records: vec![], amnesia: false };
+    let keys = Keyring::generate();
+    let mut restarted = validator(&net.roster, 0, (keys.vote, keys.identity), recovery);
+    let request = message::ManifestRequest { view: wanted.header().view.0, digest: wanted.digest().0 };
+    let mut post = Post { me: 0, validators: 6, sent: vec![] };
+    restarted.handle(net.now, Input::Message(ValidatorIndex(3), MessageKind::ManifestRequest, &message::encode(&request)), &mut post);
+    assert!(matches!(post.sent[..], [(ValidatorIndex(3), MessageKind::Manifest, _)]));
 }
