@@ -152,8 +152,17 @@ impl<T> Validator<T> {
     ) -> Validator<T> {
         let set = roster.set();
         let mut reassembly = Reassembly::new(ReassemblyConfig::new(config.me, config.params, set), set, schedule.clone(), config.beacon);
+        let mut blocks = recovery.blocks.clone();
+        blocks.sort_by_key(|block| block.header().view);
+        let (final_blocks, open_blocks) = blocks.split_at(blocks.partition_point(|block| block.header().view <= recovery.tip.view));
+        // Final blocks are held for those a little behind, as if they had just become final one after the other.
+        for block in final_blocks {
+            let view = block.header().view;
+            reassembly.advance(view.previous(), view);
+            reassembly.insert_block(now, block);
+        }
         reassembly.advance(recovery.tip.view, recovery.tip.view.next());
-        for block in &recovery.blocks {
+        for block in open_blocks {
             reassembly.insert_block(now, block);
         }
         let shredder = Shredder::new(Planner::new(&config.params, set), *roster.domain());

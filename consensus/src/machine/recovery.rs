@@ -14,7 +14,7 @@ pub struct Recovery {
     pub tip: Tip,
     /// The newest L-notarization at or below the tip.
     pub tip_certificate: Option<Certificate>,
-    /// Bodies of unfinalized blocks that were journaled with votes.
+    /// Bodies of unfinalized blocks that were journaled with votes; final ones among them only serve others.
     pub blocks: Vec<Arc<Block>>,
     /// The vote log in order.
     pub records: Vec<Record>,

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// Blocks read at once while transactions are remembered.
 const BLOCKS_AT_ONCE: usize = 256;
 
+/// Stored blocks held for peers after a restart, as many views as are held while running.
+const RECENT_BLOCKS: usize = 32;
+
 /// Everything a core starts from.
 pub struct Recovered {
     pub recovery: Recovery,
@@ -40,7 +43,8 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     let (log, votes) = UringVoteLog::open(&prepared.config.layout.votes, identity).map_err(Exit::failed)?;
     let (journal, bodies) = BlockJournal::open(&prepared.config.layout.bodies, identity).map_err(Exit::failed)?;
     let tip = tip_of(prepared, store).map_err(Exit::failed)?;
-    let bodies: Vec<Arc<Block>> = bodies.into_iter().filter(|block| block.header().view > tip.view).map(Arc::new).collect();
+    let bodies = bodies.into_iter().filter(|block| block.header().view > tip.view).map(Arc::new);
+    let bodies: Vec<Arc<Block>> = recent_blocks(store, tip.height).map_err(Exit::failed)?.into_iter().chain(bodies).collect();
     let app = app_of(prepared, store, &tip).map_err(Exit::failed)?;
     let tip_certificate = newest_l(store, roster, tip.height).map_err(Exit::failed)?;
     let amnesia = votes.fresh && tip.height > Height(0);
@@ -81,6 +85,16 @@ fn app_of(prepared: &Prepared, store: &dyn BlockStore, tip: &Tip) -> Result<Tran
         }
     }
     Ok(app)
+}
+
+/// The last stored blocks: a peer that is too little behind for the sync stream asks for them by digest.
+fn recent_blocks(store: &dyn BlockStore, tip: Height) -> Result<Vec<Arc<Block>>, StoreError> {
+    let from = Height(tip.0.saturating_sub(RECENT_BLOCKS as u64 - 1).max(1));
+    if tip.0 == 0 {
+        return Ok(Vec::new());
+    }
+    let stored = store.blocks_from(from, RECENT_BLOCKS)?;
+    stored.iter().map(|stored| stored.to_block().map(Arc::new).ok_or(StoreError::Corrupt { table: "blocks" })).collect()
 }
 
 /// The newest L-notarization at or below the tip: a block final as an ancestor has none of its own.
