@@ -11,6 +11,7 @@ use samara_types::digest::hex;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -29,11 +30,18 @@ fn samara(arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// What can be seen of the five from outside, on any thread.
+#[derive(Clone)]
+pub struct Watcher {
+    pub genesis: Genesis,
+    directory: PathBuf,
+}
+
 /// Five running members of a chain of six.
 pub struct Honest {
     cluster: Cluster,
-    pub genesis: Genesis,
-    directory: tempfile::TempDir,
+    pub watcher: Watcher,
+    _directory: tempfile::TempDir,
     /// One cluster at a time on this host, whoever runs the tests: twelve validators on two cores would judge each other's timeouts.
     _turn: File,
 }
@@ -49,7 +57,8 @@ impl Honest {
         let genesis = Genesis::load(&directory.path().join("genesis.toml")).unwrap();
         let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_samara").into(), directory.path(), &genesis, vec![]);
         HONEST.for_each(|index| cluster.start(index).unwrap());
-        let mut honest = Honest { cluster, genesis, directory, _turn: turn };
+        let watcher = Watcher { genesis, directory: directory.path().to_owned() };
+        let mut honest = Honest { cluster, watcher, _directory: directory, _turn: turn };
         let deadline = Instant::now() + READY;
         while honest.heights().is_none() {
             honest.assert_alive();
@@ -57,21 +66,6 @@ impl Honest {
             std::thread::yield_now();
         }
         honest
-    }
-
-    /// The directory of a member.
-    pub fn path(&self, index: usize) -> PathBuf {
-        self.directory.path().join(format!("validator-{index}"))
-    }
-
-    /// The key file of the hostile member.
-    pub fn hostile_keys(&self) -> Keyring {
-        Keyring::load(&self.path(HOSTILE.at()).join("keys")).unwrap()
-    }
-
-    /// Durable height of each; None unless every door answers.
-    pub fn heights(&self) -> Option<Vec<u64>> {
-        HONEST.map(|index| ask_status(self.genesis.addresses[index].client).map(|(_, height)| height)).collect()
     }
 
     /// None of the processes ended.
@@ -100,6 +94,41 @@ impl Honest {
         let offer = Arc::clone(&offering);
         let thread = std::thread::spawn(move || engine.run(|| offer.load(Ordering::Relaxed), DRAIN));
         Load { offering, thread }
+    }
+
+    /// SIGTERM; every process must end by itself and none may have panicked.
+    pub fn stop(&mut self) {
+        self.assert_alive();
+        assert_eq!(self.cluster.stop(), Vec::<String>::new(), "clean ends");
+        for index in HONEST {
+            let log = self.log(index);
+            assert!(!log.is_empty() && !log.contains("panicked"), "validator {index}: {log}");
+        }
+    }
+}
+
+impl Deref for Honest {
+    type Target = Watcher;
+
+    fn deref(&self) -> &Watcher {
+        &self.watcher
+    }
+}
+
+impl Watcher {
+    /// The directory of a member.
+    pub fn path(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("validator-{index}"))
+    }
+
+    /// The key file of the hostile member.
+    pub fn hostile_keys(&self) -> Keyring {
+        Keyring::load(&self.path(HOSTILE.at()).join("keys")).unwrap()
+    }
+
+    /// Durable height of each; None unless every door answers.
+    pub fn heights(&self) -> Option<Vec<u64>> {
+        HONEST.map(|index| ask_status(self.genesis.addresses[index].client).map(|(_, height)| height)).collect()
     }
 
     /// The last metrics file of a member.
@@ -131,16 +160,6 @@ impl Honest {
 
     fn log(&self, index: usize) -> String {
         std::fs::read_to_string(self.path(index).join("log")).unwrap_or_default()
-    }
-
-    /// SIGTERM; every process must end by itself and none may have panicked.
-    pub fn stop(&mut self) {
-        self.assert_alive();
-        assert_eq!(self.cluster.stop(), Vec::<String>::new(), "clean ends");
-        for index in HONEST {
-            let log = self.log(index);
-            assert!(!log.is_empty() && !log.contains("panicked"), "validator {index}: {log}");
-        }
     }
 
     /// Reads the five stopped chains: one digest per height, each block on the one before, each transaction once, every acknowledged

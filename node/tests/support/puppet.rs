@@ -3,17 +3,21 @@
 use super::HOSTILE;
 use super::cluster::Honest;
 use samara_consensus::{Recovery, Tip, TransactionApp};
-use samara_crypto::{Keyring, Roster};
+use samara_crypto::{Certificate, Keyring, Roster};
 use samara_dataplane::frame::Frame;
 use samara_dataplane::port::udp::UdpPort;
 use samara_dataplane::port::{Port, PortConfig};
 use samara_dataplane::session::{Opened, SealError, SessionConfig, SessionLimits, Sessions};
+use samara_node::inspect::open_store;
+use samara_storage::BlockStore;
 use samara_types::block::genesis_digest;
+use samara_types::message::{CertificateKind, access, encode};
 use samara_types::{
     Block, Digest, Epoch, Evidence, Height, LeaderSchedule, MessageKind, Nanos, Record, SigningDomain, ValidatorIndex, View,
 };
 use samara_validator::{Config, Input, Outlet, Output, Stage, Validator};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,8 +31,12 @@ pub struct Saying {
 
 /// What a hostile member makes of its seat. The defaults are those of a member that only listens.
 pub trait Conduct {
-    /// A message arrived; the machine gets it afterwards.
+    /// A message arrived; the machine may get it afterwards.
     fn on_message(&mut self, _from: ValidatorIndex, _kind: MessageKind, _message: &[u8], _mouth: &mut Mouth<'_>) {}
+    /// Whether the machine gets messages of this kind: not those the conduct itself asked for.
+    fn hears(&self, _kind: MessageKind) -> bool {
+        true
+    }
     /// The machine would say this.
     fn on_saying(&mut self, _saying: Saying, _mouth: &mut Mouth<'_>) {}
     /// It is our turn to lead: the block an honest leader would propose.
@@ -107,6 +115,9 @@ impl Outlet for Sayings {
 
 /// The hostile member.
 pub struct Puppet {
+    roster: Arc<Roster>,
+    /// A validator whose store stands in for the catch-up stream.
+    neighbour: PathBuf,
     port: UdpPort,
     sessions: Sessions,
     machine: Validator<()>,
@@ -124,10 +135,14 @@ impl Puppet {
     pub fn new(honest: &Honest) -> Puppet {
         let keyring = honest.hostile_keys();
         let boot_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let domain = SigningDomain { chain: honest.genesis.chain, epoch: Epoch(0) };
+        let roster = Arc::new(Roster::new(honest.genesis.set.clone(), domain).unwrap());
         Puppet {
             port: UdpPort::bind(honest.genesis.addresses[HOSTILE.at()].datagram, &PortConfig::default()).unwrap(),
             sessions: sessions(honest, &keyring, boot_ns),
-            machine: machine(honest, &keyring, boot_ns),
+            machine: machine(honest, Arc::clone(&roster), &keyring, boot_ns),
+            roster,
+            neighbour: honest.path(0),
             base: Instant::now(),
             records: 0,
             sayings: Sayings::default(),
@@ -168,7 +183,9 @@ impl Puppet {
             if let Opened::Message { peer, kind, start, len } = opened {
                 let message = frame[start..start + len].to_vec();
                 conduct.on_message(peer, kind, &message, &mut self.mouth(now));
-                self.input(now, Input::Message(peer, kind, &message), conduct);
+                if conduct.hears(kind) {
+                    self.input(now, Input::Message(peer, kind, &message), conduct);
+                }
             }
             self.port.release(frame);
         }
@@ -197,6 +214,10 @@ impl Puppet {
                 }
                 Output::Finalized(block, _) => drop(self.finalized.insert(block.header().height, block.digest())),
                 Output::Evidence(evidence) => self.accused.push(evidence),
+                Output::Sync(above, _) => {
+                    let run = self.catch_up(above);
+                    self.machine.handle(now, Input::Synced(run, true), &mut self.sayings);
+                }
                 Output::SafetyViolation(view, digest) => panic!("view {view} finalizes {digest} against what is final"),
                 _ => {}
             }
@@ -204,6 +225,20 @@ impl Puppet {
         for saying in std::mem::take(&mut self.sayings.0) {
             conduct.on_saying(saying, &mut self.mouth(now));
         }
+    }
+
+    /// Stored blocks above a height, up to the last one with an L-notarization of its own.
+    fn catch_up(&self, above: Height) -> Vec<(Block, Option<Certificate>)> {
+        let store = open_store(&self.neighbour).unwrap();
+        let mut run = Vec::new();
+        for stored in store.blocks_from(above.next(), 256).unwrap() {
+            let wire = store.certificate(stored.header().view, CertificateKind::L).unwrap();
+            let certificate = wire.map(|wire| self.roster.verify_certificate(access(&encode(&wire)).unwrap()).unwrap());
+            run.push((stored.to_block().unwrap(), certificate));
+        }
+        let proven = run.iter().rposition(|(_, certificate)| certificate.is_some()).map_or(0, |last| last + 1);
+        run.truncate(proven);
+        run
     }
 
     fn send_session_datagrams(&mut self, now: Nanos) {
@@ -234,15 +269,13 @@ pub fn sessions(honest: &Honest, keyring: &Keyring, boot_ns: u64) -> Sessions {
     Sessions::new(config, [17; 32])
 }
 
-fn machine(honest: &Honest, keyring: &Keyring, boot_ns: u64) -> Validator<()> {
+fn machine(honest: &Honest, roster: Arc<Roster>, keyring: &Keyring, boot_ns: u64) -> Validator<()> {
     let genesis = &honest.genesis;
-    let domain = SigningDomain { chain: genesis.chain, epoch: Epoch(0) };
-    let roster = Roster::new(genesis.set.clone(), domain).unwrap();
     let schedule = LeaderSchedule::new(&genesis.set, &genesis.seed, Epoch(0));
     let tip = Tip { view: View::GENESIS, height: Height(0), digest: genesis_digest(&genesis.chain) };
     let recovery = Recovery { tip, tip_certificate: None, blocks: vec![], records: vec![], amnesia: false };
     let config = Config { me: HOSTILE, params: genesis.params, beacon: genesis.seed, wall_offset_ns: boot_ns };
     let app = TransactionApp::new(genesis.chain, genesis.params.dedup_heights, 1024, 1 << 20);
     let secrets = (keyring.vote.clone(), keyring.identity.clone());
-    Validator::new(config, Arc::new(roster), schedule, secrets, app, recovery, Nanos(0))
+    Validator::new(config, roster, schedule, secrets, app, recovery, Nanos(0))
 }
