@@ -239,7 +239,7 @@ impl<T> Validator<T> {
             MessageKind::Certificate => self.note(now, access(bytes).map(|c| To::Certificate(from, c)), out),
             MessageKind::CertificateRequest => self.rule(now, access(bytes).map(|r| To::CertificateRequest(from, r)), out),
             MessageKind::Status => self.rule(now, access(bytes).map(|status| To::Status(from, status)), out),
-            MessageKind::ManifestRequest => self.on_manifest_request(from, bytes, out),
+            MessageKind::ManifestRequest => self.on_manifest_request(now, from, bytes, out),
             MessageKind::ShredRequest => self.on_shred_request(from, bytes, out),
             MessageKind::Manifest => {
                 if self.reassembly.on_manifest(now, from, bytes).is_err() {
@@ -319,13 +319,26 @@ impl<T> Validator<T> {
         out.spent(Stage::Relay);
     }
 
-    fn on_manifest_request(&mut self, from: ValidatorIndex, bytes: &[u8], out: &mut dyn Outlet) {
+    fn on_manifest_request(&mut self, now: Nanos, from: ValidatorIndex, bytes: &[u8], out: &mut dyn Outlet) {
+        self.hold_again(now, bytes);
         if access::<message::ArchivedManifestRequest>(bytes).is_none() {
             self.counters.malformed += 1;
         } else if let Some(manifest) = self.reassembly.serve_manifest(bytes) {
             out.send(from, MessageKind::Manifest, &manifest);
         }
         out.spent(Stage::Repair);
+    }
+
+    /// Reassembly may have dropped for want of room, or not taken yet, what consensus still holds.
+    fn hold_again(&mut self, now: Nanos, request: &[u8]) {
+        let Some(request) = access::<message::ArchivedManifestRequest>(request) else { return };
+        let (view, digest) = (View(request.view.to_native()), Digest(request.digest));
+        if self.reassembly.block(view, &digest).is_none()
+            && let Some(block) = self.consensus.block(view, &digest)
+        {
+            let block = Arc::clone(block);
+            self.reassembly.insert_block(now, &block);
+        }
     }
 
     fn on_shred_request(&mut self, from: ValidatorIndex, bytes: &[u8], out: &mut dyn Outlet) {

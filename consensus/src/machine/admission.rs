@@ -28,6 +28,9 @@ impl<A: Application> Consensus<A> {
         if view.0 > self.view.0.saturating_add(VIEWS_AHEAD) {
             return self.reject(VoteReject::Ahead);
         }
+        if self.barred.contains(from) {
+            return self.reject(VoteReject::Barred);
+        }
         match self.state(view).book.add(subject, from, signature) {
             Added::New => {
                 self.touched.insert(view);
@@ -45,6 +48,7 @@ impl<A: Application> Consensus<A> {
     /// A peer that speaks is not silent.
     pub(super) fn heard(&mut self, from: ValidatorIndex) {
         self.silent.remove(from);
+        self.remember_hearing(from);
     }
 
     fn report_equivocations(&mut self, view: View) {
@@ -60,7 +64,7 @@ impl<A: Application> Consensus<A> {
     pub(super) fn on_certificate(&mut self, now: Nanos, from: ValidatorIndex, wire: &ArchivedCertificate) {
         self.stats.certificates_received += 1;
         let view = View(wire.view.to_native());
-        self.silent.remove(from);
+        self.heard(from);
         let Some(kind) = CertificateKind::from_byte(wire.kind) else {
             return if self.barred.contains(from) { self.reject(VoteReject::Barred) } else { self.bad_certificate(from, view) };
         };
@@ -80,7 +84,9 @@ impl<A: Application> Consensus<A> {
         }
         self.stats.pairing_checks += 1;
         match self.roster.verify_certificate(wire) {
-            Ok(certificate) => self.insert_certificate(now, certificate),
+            Ok(certificate) => {
+                self.insert_certificate(now, certificate);
+            }
             Err(_) => self.bad_certificate(from, view),
         }
     }
@@ -93,14 +99,15 @@ impl<A: Application> Consensus<A> {
     }
 
     /// Books a verified certificate, assembled or received: both count the same. Forwards what is new (l.2-3, per block).
-    pub(super) fn insert_certificate(&mut self, now: Nanos, certificate: Certificate) {
+    /// False if there was nothing to book.
+    pub(super) fn insert_certificate(&mut self, now: Nanos, certificate: Certificate) -> bool {
         let (view, digest, kind) = (certificate.view(), certificate.digest(), certificate.kind());
         let known = self.states.get(&view).is_some_and(|state| state.knows(kind, &digest));
         if view <= self.chain.tip().view || known {
-            return;
+            return false;
         }
         if let Some(amnesia) = &mut self.amnesia {
-            amnesia.seen(view);
+            amnesia.seen(now, view);
         }
         self.touched.insert(view);
         let forks_max = self.roster.quorums().notarizations_per_view_max();
@@ -111,7 +118,7 @@ impl<A: Application> Consensus<A> {
             CertificateKind::M => {
                 // More than k different notarizations need more than f hostile members; what is beyond is not stored.
                 if state.m.len() >= forks_max {
-                    return;
+                    return false;
                 }
                 state.m.insert(digest, certificate.clone());
             }
@@ -122,6 +129,7 @@ impl<A: Application> Consensus<A> {
         if kind != CertificateKind::Nullification {
             self.notarized(now, view, digest);
         }
+        true
     }
 
     /// vote2 (l.20) and D2 (section 6.1): 2f+1 voted for it, at least f+1 of them correct validated it. F': if we voted otherwise, the

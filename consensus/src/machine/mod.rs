@@ -206,9 +206,11 @@ pub struct Consensus<A: Application> {
     unsigned: signing::Unsigned,
     /// Bodies to fetch once due.
     wanted: BTreeMap<(View, Digest), Nanos>,
+    /// The body that keeps a final block from being finalized here, and since when.
+    missing: Option<(Digest, Nanos)>,
     syncing: bool,
     retransmit_at: Nanos,
-    /// Peers whose certificates are ignored after a bad one.
+    /// Peers who sent a certificate or a vote that does not verify; their votes and certificates are not looked at any more.
     barred: SignerBitmap,
     /// Leaders whose last view was nullified and who have not been heard since.
     silent: SignerBitmap,
@@ -248,7 +250,6 @@ impl<A: Application> Consensus<A> {
             return;
         }
         self.now = now;
-        self.observe(now);
         match input {
             Input::Vote(from, vote) => self.on_vote(from, vote),
             Input::Nullify(from, nullify) => self.on_nullify(from, nullify),
@@ -293,6 +294,11 @@ impl<A: Application> Consensus<A> {
         self.chain.tip()
     }
 
+    /// The body of an unfinalized block.
+    pub fn block(&self, view: View, digest: &Digest) -> Option<&Arc<Block>> {
+        self.chain.get(view, digest)
+    }
+
     /// Who leads `view`.
     pub fn leader(&self, view: View) -> ValidatorIndex {
         self.schedule.leader(view)
@@ -326,6 +332,7 @@ impl<A: Application> Consensus<A> {
             }
         }
         self.touched.clear();
+        self.regain_voice();
         self.compact();
         self.try_propose(now);
         self.try_timeout(now);

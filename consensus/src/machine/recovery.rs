@@ -4,7 +4,7 @@ use super::{Config, Consensus, ConsensusStats, Output};
 use crate::app::Application;
 use crate::chain::{Chain, Tip};
 use samara_crypto::{Certificate, Roster, VoteSecret};
-use samara_types::{Block, LeaderSchedule, Nanos, Record, SignerBitmap, View};
+use samara_types::{Block, LeaderSchedule, Nanos, Record, SignerBitmap, ValidatorIndex, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -23,23 +23,29 @@ pub struct Recovery {
 }
 
 /// A validator without its log must not sign in any view it may have signed in before.
+///
+/// It listens until it has heard from S-f (itself included), then for four view timeouts more; whatever was signed here before, the view
+/// before it was proven, and whoever is stuck sends that proof again and again. What peers merely claim is not believed. It signs again once
+/// the cluster finalizes a view above every proven one, or at once on a chain on which nobody has proven anything.
 pub(super) struct Amnesia {
-    /// Highest view proven by a certificate while observing. Whatever was signed here before, the view before it was proven, and whoever is
-    /// stuck sends that proof again and again; what peers merely claim is not believed.
+    heard: SignerBitmap,
+    /// Highest view proven by a certificate so far.
     seen: View,
-    until: Nanos,
-    now: Nanos,
+    /// End of listening, once enough were heard.
+    until: Option<Nanos>,
+    span: Nanos,
 }
 
 impl Amnesia {
-    pub fn seen(&mut self, view: View) {
-        if self.now < self.until {
+    pub fn seen(&mut self, now: Nanos, view: View) {
+        if self.until.is_none_or(|until| now < until) {
             self.seen = self.seen.max(view);
         }
     }
 
-    pub fn is_over(&self, finalized: View) -> bool {
-        self.now >= self.until && finalized > self.seen
+    fn is_over(&self, now: Nanos, finalized: View) -> bool {
+        let nothing_proven = self.seen == View::GENESIS && finalized == View::GENESIS;
+        self.until.is_some_and(|until| now >= until) && (finalized > self.seen || nothing_proven)
     }
 }
 
@@ -55,11 +61,9 @@ impl<A: Application> Consensus<A> {
         now: Nanos,
     ) -> Consensus<A> {
         let validators = roster.set().len();
-        let amnesia = recovery.amnesia.then(|| Amnesia {
-            seen: recovery.tip.view,
-            until: now.after(Nanos(config.params.view_timeout.0.saturating_mul(4))),
-            now,
-        });
+        let span = Nanos(config.params.view_timeout.0.saturating_mul(4));
+        let heard = SignerBitmap::from_iter([config.me]);
+        let amnesia = recovery.amnesia.then_some(Amnesia { heard, seen: recovery.tip.view, until: None, span });
         let mut machine = Consensus {
             view: recovery.tip.view.next(),
             chain: Chain::new(recovery.tip),
@@ -76,6 +80,7 @@ impl<A: Application> Consensus<A> {
             touched: BTreeSet::new(),
             unsigned: super::signing::Unsigned::default(),
             wanted: BTreeMap::new(),
+            missing: None,
             syncing: false,
             retransmit_at: now,
             barred: SignerBitmap::default(),
@@ -118,10 +123,23 @@ impl<A: Application> Consensus<A> {
         }
     }
 
-    /// Time for the observation of a validator that lost its log.
-    pub(super) fn observe(&mut self, now: Nanos) {
-        if let Some(amnesia) = &mut self.amnesia {
-            amnesia.now = now;
+    /// Somebody spoke to a validator that lost its log.
+    pub(super) fn remember_hearing(&mut self, from: ValidatorIndex) {
+        let (now, roster) = (self.now, Arc::clone(&self.roster));
+        if let Some(amnesia) = &mut self.amnesia
+            && amnesia.until.is_none()
+            && amnesia.heard.insert(from)
+            && roster.set().weight(&amnesia.heard) >= roster.quorums().l
+        {
+            amnesia.until = Some(now.after(amnesia.span));
+        }
+    }
+
+    /// Ends amnesia when it may.
+    pub(super) fn regain_voice(&mut self) {
+        let finalized = self.chain.tip().view;
+        if self.amnesia.as_ref().is_some_and(|amnesia| amnesia.is_over(self.now, finalized)) {
+            self.amnesia = None;
         }
     }
 }

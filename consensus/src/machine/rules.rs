@@ -9,6 +9,9 @@ use samara_types::message::CertificateKind;
 use samara_types::{Block, Digest, Evidence, Nanos, Offence, SignerBitmap, Stake, Subject, View};
 use std::sync::Arc;
 
+/// Payload bytes above the tip beyond which a leader proposes empty blocks.
+const OPEN_BYTES_MAX: usize = 64 << 20;
+
 /// A silent leader gets this part of the view timeout before it is nullified.
 const SILENT_LEADER_DIVISOR: u64 = 8;
 
@@ -48,16 +51,17 @@ impl<A: Application> Consensus<A> {
         self.settle(&subject);
         let state = self.state(subject.view());
         let Some(certificate) = state.book.certificate(&roster, &subject, kind) else { return false };
-        self.insert_certificate(now, certificate);
-        true
+        self.insert_certificate(now, certificate)
     }
 
-    /// One batch check; culprits are reported and stay barred in that view.
+    /// One batch check. Culprits are reported and not listened to any more: a signature that does not verify, over its signer's own session,
+    /// is no accident, and one a view would cost everybody a bisection a view.
     fn settle(&mut self, subject: &Subject) {
         let roster = Arc::clone(&self.roster);
         let settled = self.state(subject.view()).book.settle(&roster, subject);
         self.stats.pairing_checks += u64::from(settled.pairing_checks);
         for accused in settled.culprits {
+            self.barred.insert(accused);
             let evidence = Evidence { accused, offence: Offence::BadVoteSignature, view: subject.view(), proof: Vec::new() };
             self.outputs.push_back(Output::Evidence(evidence));
         }
@@ -227,11 +231,6 @@ impl<A: Application> Consensus<A> {
         self.states = self.states.split_off(&tip.next());
         self.wanted = self.wanted.split_off(&(tip.next(), Digest::ZERO));
         self.touched = self.touched.split_off(&tip.next());
-        if let Some(amnesia) = &self.amnesia
-            && amnesia.is_over(tip)
-        {
-            self.amnesia = None;
-        }
     }
 
     fn catch_up(&mut self, now: Nanos, final_view: View, missing_view: View, missing: Digest) {
@@ -239,7 +238,14 @@ impl<A: Application> Consensus<A> {
         if self.syncing {
             return;
         }
-        if final_view.0 - tip.view.0 > SYNC_LAG_VIEWS {
+        // A body that nobody brings by digest may have been final too long to be held for that; the sync stream reads it from disk.
+        let patience = Nanos(self.config.params.view_timeout.0.saturating_mul(2));
+        let since = match self.missing {
+            Some((digest, since)) if digest == missing => since,
+            _ => self.missing.insert((missing, now)).1,
+        };
+        if final_view.0 - tip.view.0 > SYNC_LAG_VIEWS || now >= since.after(patience) {
+            self.missing = None;
             self.syncing = true;
             let l = self.states.get(&final_view).and_then(|state| state.l.as_ref());
             let peers = l.map(|l| *l.signers()).unwrap_or_default();
@@ -323,6 +329,11 @@ impl<A: Application> Consensus<A> {
 
     /// The payload of a proposal the validator is about to code.
     pub fn build_payload(&mut self, view: View, parent: &Tip, ancestors: &[Arc<Block>]) -> Vec<u8> {
+        // While finality stalls every block stays in memory and in the journal; empty ones keep the chain alive without filling either.
+        let open_bytes: usize = ancestors.iter().map(|block| block.payload().len()).sum();
+        if open_bytes > OPEN_BYTES_MAX {
+            return Vec::new();
+        }
         let proposal = Proposal { view, height: parent.height.next() };
         self.app.propose(proposal, ancestors, self.config.params.payload_bytes_max as usize)
     }

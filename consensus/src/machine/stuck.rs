@@ -30,7 +30,8 @@ impl<A: Application> Consensus<A> {
         }
         // After a restart our last votes may lie ahead of our view.
         let recent = View(self.view.0.saturating_sub(2));
-        let views: Vec<View> = self.states.range(recent..).map(|(view, _)| *view).collect();
+        let mut views: Vec<View> = self.states.range(recent..).map(|(view, _)| *view).collect();
+        views.extend(self.open_gap());
         for view in views {
             if let Some(vote) = self.own_vote(view) {
                 self.outputs.push_back(Output::SendVote(To::All, vote));
@@ -39,6 +40,32 @@ impl<A: Application> Consensus<A> {
                 self.outputs.push_back(Output::SendNullify(To::All, nullify));
             }
         }
+    }
+
+    /// The highest view between the newest notarization and ours that nobody has shown us to be nullified: it blocks every proposal. If the
+    /// certificate existed once, its holders may be gone, and others who skipped the view never timed out in it; who did not vote there
+    /// nullifies it now, which is safe at any time, and our signatures of that view go out again.
+    fn open_gap(&mut self) -> Option<View> {
+        let gap = self.gap_view()?;
+        let state = self.state(gap);
+        if state.voted.is_none() && !state.nullified {
+            self.nullify(gap);
+        }
+        Some(gap)
+    }
+
+    /// The view at which the walk down to a parent stops for want of a certificate.
+    pub(super) fn gap_view(&self) -> Option<View> {
+        let tip = self.chain.tip();
+        let mut view = self.view.previous();
+        while view > tip.view {
+            match self.states.get(&view) {
+                Some(state) if state.parent_choice().is_some() => return None,
+                Some(state) if state.nullification.is_some() => view = view.previous(),
+                _ => return Some(view),
+            }
+        }
+        None
     }
 
     /// Where we stand.
@@ -114,7 +141,9 @@ impl<A: Application> Consensus<A> {
         let another = ValidatorIndex(((now.0 / interval.0.max(1)) % validators) as u16);
         let to = if first_time && leader != me { leader } else { another };
         if to != me {
-            let request = CertificateRequest { from: parent_view.0, to: view.0.saturating_sub(1) };
+            // Answers hold the newest of what is asked for, so a long gap is filled from above: ask up to the first view that lacks its proof.
+            let newest = self.gap_view().unwrap_or(view.previous());
+            let request = CertificateRequest { from: parent_view.0, to: newest.0 };
             self.outputs.push_back(Output::SendCertificateRequest(To::One(to), request));
         }
     }

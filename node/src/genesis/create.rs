@@ -6,8 +6,9 @@ use crate::config;
 use crate::exit::Exit;
 use crate::keys::{KEY_FILE, key_file_exit, make_directory};
 use samara_crypto::Keyring;
+use samara_storage::{LogIdentity, UringVoteLog};
 use samara_types::set::{Quorums, VALIDATORS_MAX};
-use samara_types::{Digest, Nanos, Params, SetError, Stake, ValidatorEntry, ValidatorSet};
+use samara_types::{Digest, Nanos, Params, SetError, Stake, ValidatorEntry, ValidatorIndex, ValidatorSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -108,11 +109,19 @@ impl Create {
             let keys = directory.join(KEY_FILE);
             keyring.save(&keys).map_err(|error| key_file_exit("--out", &keys, &error))?;
             write_file(&directory.join(config::CONFIG_FILE), &config::render(&genesis, index, self.transport))?;
+            lay_vote_log(&genesis, index, keyring, &directory)?;
         }
         // Last, so that a directory with a genesis file is complete.
         write_file(&genesis_path, &genesis.to_text())?;
         Ok(genesis)
     }
+}
+
+/// An empty vote log says "has never voted"; a validator that finds none at its start must assume that it lost one.
+fn lay_vote_log(genesis: &Genesis, index: usize, keyring: &Keyring, directory: &Path) -> Result<(), Exit> {
+    let layout = config::Layout::new(directory, &directory.join("data"));
+    let identity = LogIdentity { chain: genesis.chain, validator: ValidatorIndex(index as u16), vote_key: keyring.vote.public_key() };
+    UringVoteLog::open(&layout.votes, identity).map(drop).map_err(|error| Exit::Host(error.to_string()))
 }
 
 /// `DIR/validator-I`.

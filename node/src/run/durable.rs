@@ -1,7 +1,8 @@
-//! The disk in front of every signature: vote records, and the bodies voted for.
+//! The disk in front of every signature: the bodies voted for, then the vote records.
 //!
-//! A record counts as durable when its own write is done and, where it came with a body, the body's too; records are reported in order.
-//! Both writes run at the same time, so a vote waits for the slower one.
+//! A record is handed to the vote log only when the body it came with is durable, and in order. So a record that recovery finds, and sends
+//! again, always has its body: no failure of all can leave a quorum of votes for a block that is on no disk. This costs a vote one write
+//! of latency more than writing both at once would.
 
 use crate::bridge::Distribution;
 use samara_storage::journal::BodyLog;
@@ -11,10 +12,10 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-/// A record whose durability was not reported yet.
-struct Waiting {
+/// A record that waits for its body.
+struct Held {
     since: Nanos,
-    record: LogSequence,
+    record: Record,
     body: Option<LogSequence>,
 }
 
@@ -22,9 +23,11 @@ struct Waiting {
 pub struct Durable<L: VoteLog, B: BodyLog> {
     log: L,
     bodies: B,
-    waiting: VecDeque<Waiting>,
-    /// What each says is durable.
-    logged: LogSequence,
+    /// Not in the log yet.
+    held: VecDeque<Held>,
+    /// In the log, not reported yet.
+    waiting: VecDeque<(Nanos, LogSequence)>,
+    /// What the journal says is durable.
     journaled: LogSequence,
     /// Records of this run reported so far.
     reported: u64,
@@ -34,43 +37,37 @@ pub struct Durable<L: VoteLog, B: BodyLog> {
 
 impl<L: VoteLog, B: BodyLog> Durable<L, B> {
     pub fn new(log: L, bodies: B) -> Durable<L, B> {
-        Durable {
-            log,
-            bodies,
-            waiting: VecDeque::new(),
-            logged: LogSequence(0),
-            journaled: LogSequence(0),
-            reported: 0,
-            sync_us: Distribution::default(),
-        }
+        let (held, waiting) = (VecDeque::new(), VecDeque::new());
+        Durable { log, bodies, held, waiting, journaled: LogSequence(0), reported: 0, sync_us: Distribution::default() }
     }
 
     pub fn append(&mut self, now: Nanos, record: Record, body: Option<Arc<Block>>) {
         let body = body.map(|block| self.bodies.append(block));
-        let record = self.log.append(record);
-        self.waiting.push_back(Waiting { since: now, record, body });
+        self.held.push_back(Held { since: now, record, body });
     }
 
-    /// Starts one coalesced write of what was appended, in each of the two.
+    /// Starts one coalesced write of what may be written, in each of the two.
     pub fn submit(&mut self) -> Result<(), LogError> {
         self.bodies.submit()?;
+        while self.held.front().is_some_and(|first| first.body.is_none_or(|body| body <= self.journaled)) {
+            let Held { since, record, .. } = self.held.pop_front().expect("a front was just seen");
+            self.waiting.push_back((since, self.log.append(record)));
+        }
         self.log.submit()
     }
 
     /// Records of this run that are durable, if more than at the last call.
     pub fn poll(&mut self, now: Nanos) -> Result<Option<u64>, LogError> {
-        self.logged = self.log.poll_durable()?.unwrap_or(self.logged);
         self.journaled = self.bodies.poll_durable()?.unwrap_or(self.journaled);
-        let before = self.reported;
-        while let Some(first) = self.waiting.front() {
-            if first.record > self.logged || first.body.is_some_and(|body| body > self.journaled) {
-                break;
-            }
-            self.sync_us.record(now.since(first.since).0 / 1_000);
+        let Some(logged) = self.log.poll_durable()? else { return Ok(None) };
+        while let Some((since, sequence)) = self.waiting.front()
+            && *sequence <= logged
+        {
+            self.sync_us.record(now.since(*since).0 / 1_000);
             self.reported += 1;
             self.waiting.pop_front();
         }
-        Ok((self.reported > before).then_some(self.reported))
+        Ok(Some(self.reported))
     }
 
     pub fn wake_fds(&self) -> impl Iterator<Item = RawFd> {
@@ -111,23 +108,18 @@ mod tests {
     }
 
     #[test]
-    fn a_vote_waits_for_its_body_and_later_records_wait_behind_it() {
+    fn a_record_reaches_the_log_after_its_body_and_later_records_wait_behind_it() {
         let mut durable = Durable::new(MemoryVoteLog::with_manual_completion(), MemoryBodyLog::with_manual_completion());
         durable.append(Nanos(0), Record::Vote(View(1), Digest::ZERO), Some(block()));
         durable.append(Nanos(0), Record::Nullify(View(2)), None);
         durable.submit().unwrap();
         durable.log.complete();
-        assert_eq!(polled(&mut durable), None, "the record is durable, the body is not");
-        durable.bodies.complete();
-        assert_eq!(polled(&mut durable), Some(2));
-    }
-
-    #[test]
-    fn a_body_alone_releases_nothing() {
-        let mut durable = Durable::new(MemoryVoteLog::with_manual_completion(), MemoryBodyLog::with_manual_completion());
-        durable.append(Nanos(0), Record::Vote(View(1), Digest::ZERO), Some(block()));
-        durable.submit().unwrap();
-        durable.bodies.complete();
         assert_eq!(polled(&mut durable), None);
+        assert!(durable.log.durable().is_empty(), "no record is on disk before the body is");
+        durable.bodies.complete();
+        assert_eq!(polled(&mut durable), None, "the body alone releases nothing");
+        durable.submit().unwrap();
+        durable.log.complete();
+        assert_eq!(polled(&mut durable), Some(2));
     }
 }

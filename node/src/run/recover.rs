@@ -8,6 +8,8 @@ use samara_storage::{BlockJournal, BlockStore, LogIdentity, StoreError, UringVot
 use samara_types::block::genesis_digest;
 use samara_types::message::{self, CertificateKind};
 use samara_types::{Block, Epoch, Height, SigningDomain, View};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Blocks read at once while transactions are remembered.
@@ -40,6 +42,7 @@ pub fn random_seed() -> Result<[u8; 32], Exit> {
 /// Opens the vote log and reads the store.
 pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> Result<Recovered, Exit> {
     let identity = LogIdentity { chain: prepared.genesis.chain, validator: prepared.me, vote_key: prepared.keyring.vote.public_key() };
+    let marker = mark_lost(&prepared.config.layout.votes)?;
     let (log, votes) = UringVoteLog::open(&prepared.config.layout.votes, identity).map_err(Exit::failed)?;
     let (journal, bodies) = BlockJournal::open(&prepared.config.layout.bodies, identity).map_err(Exit::failed)?;
     let tip = tip_of(prepared, store).map_err(Exit::failed)?;
@@ -47,9 +50,11 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     let bodies: Vec<Arc<Block>> = recent_blocks(store, tip.height).map_err(Exit::failed)?.into_iter().chain(bodies).collect();
     let app = app_of(prepared, store, &tip).map_err(Exit::failed)?;
     let tip_certificate = newest_l(store, roster, tip.height).map_err(Exit::failed)?;
-    let amnesia = votes.fresh && tip.height > Height(0);
+    let amnesia = votes.records.is_empty() && marker.exists();
     if amnesia {
-        tracing::warn!("blocks but no vote log: signing nothing until the cluster has finalized beyond every view seen");
+        tracing::warn!(
+            "no vote log: listening; nothing is signed until the cluster has finalized beyond every view that was proven before"
+        );
     }
     tracing::info!(
         height = tip.height.0,
@@ -61,6 +66,20 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     );
     let recovery = Recovery { tip, tip_certificate, blocks: bodies, records: votes.records, amnesia };
     Ok(Recovered { recovery, app, log, journal })
+}
+
+/// Marks, before a log is made, that there was none. `genesis` lays an empty log beside the keys, so who starts without one has lost it; the
+/// mark counts until the first new record, over any number of restarts.
+fn mark_lost(votes_dir: &Path) -> Result<PathBuf, Exit> {
+    let marker = votes_dir.with_extension("lost");
+    let empty = std::fs::read_dir(votes_dir).map_or(true, |mut entries| entries.next().is_none());
+    if empty {
+        let parent = marker.parent().unwrap_or(Path::new("."));
+        let made =
+            std::fs::create_dir_all(parent).and_then(|()| File::create(&marker)?.sync_all()).and_then(|()| File::open(parent)?.sync_all());
+        made.map_err(|error| Exit::failed(format!("cannot write {}: {error}", marker.display())))?;
+    }
+    Ok(marker)
 }
 
 fn tip_of(prepared: &Prepared, store: &dyn BlockStore) -> Result<Tip, StoreError> {

@@ -194,7 +194,7 @@ fn a_proposal_waits_for_the_nullifications_of_the_gap() {
     let block = cluster.block(3, &genesis(&cluster), b"x");
     cluster.deliver(cluster.leader(3), node, &Packet::Body(block, true));
     assert!(cluster.nodes[node].trace.records.is_empty(), "view 1 is not proven empty yet");
-    let asked = cluster.nodes[node].trace.sent.iter().any(|packet| matches!(packet, Packet::Request(r) if r.from == 0 && r.to == 2));
+    let asked = cluster.nodes[node].trace.sent.iter().any(|packet| matches!(packet, Packet::Request(r) if r.from == 0 && r.to == 1));
     assert!(asked, "the missing certificates were not asked for");
     let gap = cluster.certificate(Subject::Nullify(View(1)), &[0, 1, 2], CertificateKind::Nullification);
     cluster.deliver(0, node, &Packet::Certificate(gap.to_message()));
