@@ -28,7 +28,7 @@ impl<A: Application> Consensus<A> {
         if view.0 > self.view.0.saturating_add(VIEWS_AHEAD) {
             return self.reject(VoteReject::Ahead);
         }
-        if self.barred.contains(from) {
+        if self.unheard.contains(from) {
             return self.reject(VoteReject::Barred);
         }
         match self.state(view).book.add(subject, from, signature) {

@@ -210,7 +210,9 @@ pub struct Consensus<A: Application> {
     missing: Option<(Digest, Nanos)>,
     syncing: bool,
     retransmit_at: Nanos,
-    /// Peers who sent a certificate or a vote that does not verify; their votes and certificates are not looked at any more.
+    /// Peers who sent a vote that does not verify: their votes are not looked at any more.
+    unheard: SignerBitmap,
+    /// Peers who sent a certificate that does not verify: their certificates are not looked at any more.
     barred: SignerBitmap,
     /// Leaders whose last view was nullified and who have not been heard since.
     silent: SignerBitmap,

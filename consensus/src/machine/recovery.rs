@@ -83,6 +83,7 @@ impl<A: Application> Consensus<A> {
             missing: None,
             syncing: false,
             retransmit_at: now,
+            unheard: SignerBitmap::default(),
             barred: SignerBitmap::default(),
             silent: SignerBitmap::default(),
             helped_at: vec![Nanos(0); validators],

@@ -61,7 +61,7 @@ impl<A: Application> Consensus<A> {
         let settled = self.state(subject.view()).book.settle(&roster, subject);
         self.stats.pairing_checks += u64::from(settled.pairing_checks);
         for accused in settled.culprits {
-            self.barred.insert(accused);
+            self.unheard.insert(accused);
             let evidence = Evidence { accused, offence: Offence::BadVoteSignature, view: subject.view(), proof: Vec::new() };
             self.outputs.push_back(Output::Evidence(evidence));
         }

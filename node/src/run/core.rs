@@ -25,6 +25,10 @@ use std::time::Instant;
 const ITEMS_PER_PASS: usize = 64;
 /// Payload bytes finalized but not stored beyond which no shreds are taken, so that a slow disk slows the chain instead of filling memory.
 const UNSTORED_BYTES_MAX: usize = 128 << 20;
+/// How long gossip waits to be handed over: waking the service reactor costs tens of microseconds, a batch of signatures half of singles.
+const GOSSIP_WAIT: Nanos = Nanos::from_millis(4);
+/// Payloads handed over at once at the latest.
+const GOSSIP_PAYLOADS: usize = 32;
 /// Evidence waiting for the store; more is dropped and counted.
 const EVIDENCE_MAX: usize = 1_024;
 /// From one published snapshot to the next.
@@ -62,6 +66,9 @@ pub struct Core {
     unstored_bytes: usize,
     blocks: Vec<FinalizedBlock>,
     evidence: Vec<Evidence>,
+    /// Gossip payloads that wait for each other, and when the first of them has waited enough.
+    gossip: Vec<(ValidatorIndex, Vec<u8>)>,
+    gossip_due: Option<Nanos>,
     phase: Phase,
     failure: Option<String>,
     worked: bool,
@@ -100,6 +107,8 @@ impl Core {
             unstored_bytes: 0,
             blocks: Vec::new(),
             evidence: Vec::new(),
+            gossip: Vec::with_capacity(GOSSIP_PAYLOADS),
+            gossip_due: None,
             phase: Phase::Running,
             failure: None,
             worked: false,
@@ -128,7 +137,13 @@ impl Core {
             match output {
                 Output::Persist(record, body) => self.durable.append(now, record, body),
                 Output::Answer(ticket, taken) => self.answer(ticket, taken),
-                Output::Verify(from, payload) => self.verify(from, payload),
+                Output::Verify(from, payload) => {
+                    self.gossip_due.get_or_insert(now.after(GOSSIP_WAIT));
+                    self.gossip.push((from, payload));
+                    if self.gossip.len() >= GOSSIP_PAYLOADS {
+                        self.hand_over_gossip();
+                    }
+                }
                 Output::Sync(above, peers) => {
                     self.meter.snapshot.syncing = true;
                     let peers = peers.iter().collect();
@@ -170,13 +185,15 @@ impl Core {
         self.tell(ToService::Answer { ticket, response });
     }
 
-    fn verify(&mut self, from: ValidatorIndex, payload: Vec<u8>) {
-        // Gossip is shed before anything else: half the ring stays free for what may not be lost.
-        if !self.backlog.is_empty() || self.links.to_service.free() < super::RING_ITEMS / 2 {
-            self.shed.verify_ring_full += 1;
-            return;
+    /// Gossip is shed before anything else: half the ring stays free for what may not be lost.
+    fn hand_over_gossip(&mut self) {
+        self.gossip_due = None;
+        let room = if self.backlog.is_empty() { self.links.to_service.free().saturating_sub(super::RING_ITEMS / 2) } else { 0 };
+        self.shed.verify_ring_full += self.gossip.len().saturating_sub(room) as u64;
+        self.gossip.truncate(room);
+        for (from, payload) in std::mem::take(&mut self.gossip) {
+            self.tell(ToService::Verify { from, payload });
         }
-        self.tell(ToService::Verify { from, payload });
     }
 
     fn keep(&mut self, evidence: Evidence) {
@@ -307,6 +324,9 @@ impl Handler for Core {
             }
         }
         self.hand_over();
+        if self.gossip_due.is_some_and(|due| due <= now) {
+            self.hand_over_gossip();
+        }
         match self.phase {
             Phase::Running if self.links.stop.load(Ordering::Relaxed) => self.begin_stop(),
             Phase::Stopping(until) if now > until => {
@@ -322,7 +342,7 @@ impl Handler for Core {
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
-        self.validator.next_deadline()
+        [self.validator.next_deadline(), self.gossip_due].into_iter().flatten().min()
     }
 
     fn wake_fds(&self) -> Vec<RawFd> {

@@ -1,9 +1,10 @@
-//! Gossiped transactions: parsed, verified as one batch, handed to the hot reactor. Low class: the first thing to be shed.
+//! Gossiped transactions: parsed, verified as one batch, handed to the hot reactor. Low class: the first thing to be shed. The hot reactor
+//! hands payloads over many at a time, so that the signatures of one wake-up share a batch.
 //!
 //! Payloads beyond [`PAYLOADS_MAX`] are dropped and counted, and so is what the hot reactor has no room for; nobody waits for gossip.
 
 use super::Shared;
-use super::link::{Signal, breathe, within};
+use super::link::{Signal, breathe};
 use super::telemetry::count;
 use crate::bridge::ToHot;
 use samara_crypto::verify_batch;
@@ -13,24 +14,17 @@ use samara_types::transaction::iterate;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
 /// Payloads that may wait, each at most one datagram.
 pub(super) const PAYLOADS_MAX: usize = 1_024;
 /// Transactions of one batch: the longest this task holds the executor (about 1 ms).
 const BATCH_MAX: usize = 64;
-/// How long the first payload waits for others. A datagram holds two transactions of 512 B, and two alone cost twice as much each as in
-/// a batch of 64; the next leaders are views away.
-const BATCH_WAIT: Duration = Duration::from_millis(4);
-/// Payloads that end the wait.
-const PAYLOADS_PER_BATCH: usize = BATCH_MAX / 2;
 
 /// Payloads that wait for verification.
 #[derive(Default)]
 pub(super) struct Gossip {
     queue: RefCell<VecDeque<(ValidatorIndex, Vec<u8>)>>,
     queued: Signal,
-    full: Signal,
 }
 
 impl Gossip {
@@ -41,9 +35,6 @@ impl Gossip {
         if room {
             queue.push_back((from, payload));
             self.queued.raise();
-            if queue.len() >= PAYLOADS_PER_BATCH {
-                self.full.raise();
-            }
         }
         room
     }
@@ -71,10 +62,7 @@ pub(super) async fn run(shared: Rc<Shared>) {
     loop {
         let mut malformed = Vec::new();
         match shared.gossip.take_batch(&mut malformed) {
-            None => {
-                shared.gossip.queued.wait().await;
-                within(BATCH_WAIT, shared.gossip.full.wait()).await;
-            }
+            None => shared.gossip.queued.wait().await,
             Some(batch) => {
                 for from in malformed {
                     tracing::debug!(%from, "malformed gossip payload");
