@@ -246,19 +246,26 @@ pub fn repair(torn: &TornBlock, link: Link) -> Result<Link, LogError> {
 
 /// How often a read beside a writer is repeated before its result is believed.
 const ATTEMPTS: usize = 8;
+/// How often at most while the writer goes on to other segments meanwhile.
+const ATTEMPTS_MOVING: usize = 10_000;
 
 /// Reads beside a running writer. Segments are read newest first, so that an older one is never seen older than a newer one; what still
-/// looks wrong (a block read while it was written, a segment deleted after it was listed) is read again.
+/// looks wrong (a block read while it was written, a segment deleted after it was listed) is read again. As long as the segments are other
+/// ones afterwards than before, what was wrong is the reader's pace and not the log.
 pub fn read_running(dir: &Path) -> Result<Vec<Record>, LogError> {
-    let mut attempt = 1;
-    loop {
+    let mut attempts = 1;
+    for _ in 0..ATTEMPTS_MOVING {
+        let before = list(dir)?;
         match read_once(dir) {
-            Err(LogError::Corrupt { .. } | LogError::MissingSegment { .. } | LogError::Io { action: "read", .. }) if attempt < ATTEMPTS => {
-                attempt += 1;
+            Err(LogError::Corrupt { .. } | LogError::MissingSegment { .. } | LogError::Io { action: "read", .. })
+                if attempts < ATTEMPTS =>
+            {
+                attempts += usize::from(list(dir)? == before);
             }
             result => return result,
         }
     }
+    read_once(dir)
 }
 
 fn read_once(dir: &Path) -> Result<Vec<Record>, LogError> {
