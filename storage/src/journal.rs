@@ -1,8 +1,9 @@
 //! The block journal: a vote leaves only after the body it votes for is durable too (Minimmit reference, section 6).
 //!
 //! **Why.** A quorum that has voted may not nullify. If a power failure of all validators left votes for a block nobody holds, no later
-//! view could build on it or go around it, and the chain would stop for good. So every body is written here before the vote for it is
-//! sent. The write runs beside the vote log's, on a ring of its own, and costs the vote the slower of the two, not their sum.
+//! view could build on it or go around it, and the chain would stop for good. So every body that was judged here (not those voted for on
+//! a certificate, whose judges hold them) is written before the vote for it is recorded, on a ring of its own. The owner hands the vote log a record only once the journal reported its body, so a record that recovery
+//! finds always has its body; that costs the vote both writes, one after the other.
 //!
 //! ```text
 //! append(block) ──► pending ──submit()──► one aligned buffer, one durable write ──completion──► poll_durable() = Some(sequence)

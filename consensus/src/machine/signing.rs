@@ -48,8 +48,8 @@ impl<A: Application> Consensus<A> {
             return;
         }
         self.chain.insert(Arc::clone(&block));
-        // The body goes with the first of the two records: once anybody else has the block, its leader has it durably. A record of a vote can
-        // outlive the body it came with (both are written at the same time), and is sent after a restart.
+        // The body goes with the first of the two records: once anybody else has the block, its leader has it durably, and a
+        // vote that is sent again after a restart never speaks for a block that is on no disk.
         self.record(Record::Proposal(view, digest), Some(block));
         self.vote(view, digest, None);
     }
