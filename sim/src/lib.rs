@@ -1,0 +1,3 @@
+//! Deterministic whole-cluster simulation of the code that runs in production.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]

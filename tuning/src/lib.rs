@@ -1,0 +1,2 @@
+//! Measures the host, plans and applies reversible settings.
+#![warn(missing_docs)]
