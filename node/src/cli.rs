@@ -1,5 +1,6 @@
 //! The command line (DESIGN section 6: names and flags are a stable contract).
 
+use crate::bench::{self, BenchArgs};
 use crate::config::Prepared;
 use crate::exit::{Exit, one_line};
 use crate::units::{At, parse_at, parse_duration, parse_size};
@@ -37,6 +38,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Read the data of a stopped or running validator.
     Inspect(InspectArgs),
+    /// Measure our code beside its rivals in the same run.
+    Bench(BenchArgs),
 }
 
 /// Arguments of `keygen`.
@@ -358,6 +361,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Submit(args) => load::submit::command(&args),
         Command::Load(args) => load::command(&args),
         Command::Inspect(args) => inspect::command(&args.what),
+        Command::Bench(args) => bench::command(&args),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The `samara` binary: one validator wired from the other crates, and the tools around it.
 //!
 //! `cli` parses and dispatches; `run` is one validator; `localnet` is many of them as child processes with load, checks and a report;
-//! `load` is the client side; `inspect` reads a validator's data; `genesis`, `keys` and `config` are what a validator starts from.
+//! `load` is the client side; `inspect` reads a validator's data; `genesis`, `keys` and `config` are what a validator starts from;
+//! `bench` measures our code beside its rivals.
 
+pub mod bench;
 pub mod bridge;
 pub mod cli;
 pub mod config;

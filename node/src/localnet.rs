@@ -17,3 +17,4 @@ mod schedule;
 mod verify;
 
 pub use run::command;
+pub(crate) use run::git_commit;

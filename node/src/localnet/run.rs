@@ -333,7 +333,7 @@ fn failed_under_kills(schedule: &Schedule, genesis: &Genesis, doors: &[Door]) ->
 }
 
 /// The commit of the checkout we run in, with `-dirty` when tracked files differ; `unknown` elsewhere.
-fn git_commit() -> String {
+pub(crate) fn git_commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         String::from_utf8(output.stdout).ok().map(|text| text.trim().to_string())
