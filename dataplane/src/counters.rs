@@ -22,6 +22,8 @@ pub enum Regime {
     Idle = 1,
     /// Housekeeping.
     Housekeeping = 2,
+    /// Passes that left datagrams in the outbox, because one pass hands over a bounded share or the port takes no more.
+    BackPressured = 3,
 }
 
 /// Stages of a pass.
@@ -40,7 +42,7 @@ pub enum Stage {
 
 impl Regime {
     /// All regimes.
-    pub const ALL: [Regime; 3] = [Regime::Busy, Regime::Idle, Regime::Housekeeping];
+    pub const ALL: [Regime; 4] = [Regime::Busy, Regime::Idle, Regime::Housekeeping, Regime::BackPressured];
 
     /// Metric label.
     pub fn as_str(self) -> &'static str {
@@ -48,6 +50,7 @@ impl Regime {
             Regime::Busy => "busy",
             Regime::Idle => "idle",
             Regime::Housekeeping => "housekeeping",
+            Regime::BackPressured => "back_pressured",
         }
     }
 }
@@ -113,7 +116,7 @@ counters! {
     /// Sleeps in the kernel.
     sleeps: 1;
     /// Nanoseconds by [`Regime`].
-    regime_ns: 3;
+    regime_ns: 4;
     /// Nanoseconds by [`Stage`].
     stage_ns: 4;
     /// Events by [`Stage`].

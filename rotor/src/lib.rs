@@ -19,6 +19,8 @@ mod testing;
 mod wire;
 
 pub use plan::{Dissemination, Plan, Planner};
-pub use reassembly::{Event, Origin, Reassembly, ReassemblyConfig, Relay, RepairReject, RepairRequest, ShredAccepted, ShredReject};
+pub use reassembly::{
+    Event, Origin, Reassembly, ReassemblyConfig, ReassemblyCounts, Relay, RepairReject, RepairRequest, ShredAccepted, ShredReject,
+};
 pub use seats::{RelayTable, Seats};
 pub use shredder::{Addressed, ShreddedBlock, Shredder, SignedSlice};

@@ -94,6 +94,21 @@ fn view_bytes_max(planner: &Planner) -> usize {
     planner.slices_max() * 2 * (DATA_SHREDS_MAX * shred_bytes + view::VARIANT_BYTES) + view::VIEW_BYTES
 }
 
+/// What was taken in since the start. Plain counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReassemblyCounts {
+    /// Shreds stored, repaired ones among them.
+    pub shreds_stored: u64,
+    /// Of them, shreds that came as answers to requests.
+    pub shreds_repaired: u64,
+    /// Code words decoded and found to be what their root says.
+    pub slices_decoded: u64,
+    /// Code words that were not.
+    pub slices_tainted: u64,
+    /// Shreds a relay sent from a seat of its own, by validator: what it serves the others.
+    pub served: Vec<u64>,
+}
+
 /// A shred that was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShredAccepted {
@@ -212,6 +227,7 @@ pub struct Reassembly {
     relays: VecDeque<Relay>,
     relays_dropped: u64,
     rejects: [u64; ShredReject::ALL.len()],
+    counts: ReassemblyCounts,
     /// The last slice encoded for an answer.
     served: Option<(View, SliceIndex, CodeWord)>,
 }
@@ -243,6 +259,7 @@ impl Reassembly {
             relays: VecDeque::new(),
             relays_dropped: 0,
             rejects: [0; ShredReject::ALL.len()],
+            counts: ReassemblyCounts { served: vec![0; set.len()], ..ReassemblyCounts::default() },
             served: None,
         }
     }
@@ -298,6 +315,11 @@ impl Reassembly {
     /// Rejects by reason, indexed like [`ShredReject::ALL`].
     pub fn rejects(&self) -> &[u64; ShredReject::ALL.len()] {
         &self.rejects
+    }
+
+    /// What was taken in.
+    pub fn counts(&self) -> &ReassemblyCounts {
+        &self.counts
     }
 
     /// Recovered shreds that were dropped because nobody took them.

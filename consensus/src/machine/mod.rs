@@ -18,7 +18,7 @@ use samara_types::message::{
     ArchivedCertificate, ArchivedCertificateRequest, ArchivedNullify, ArchivedStatus, ArchivedVote, CertificateRequest, Nullify, Status,
     Vote,
 };
-use samara_types::{Block, Digest, Evidence, Height, LeaderSchedule, Nanos, Params, Record, SignerBitmap, ValidatorIndex, View};
+use samara_types::{Block, Digest, Evidence, Height, LeaderSchedule, Nanos, Params, Record, SignerBitmap, Stake, Subject, ValidatorIndex, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -299,6 +299,13 @@ impl<A: Application> Consensus<A> {
     /// The body of an unfinalized block.
     pub fn block(&self, view: View, digest: &Digest) -> Option<&Arc<Block>> {
         self.chain.get(view, digest)
+    }
+
+    /// Weight behind the best supported block of `view` and behind its nullification, verified or not; None once the view is forgotten.
+    pub fn standing(&self, view: View) -> Option<(Stake, Stake)> {
+        let book = &self.states.get(&view)?.book;
+        let votes = book.subjects().map(|subject| book.weight(&self.roster, subject)).max().unwrap_or_default();
+        Some((votes, book.weight(&self.roster, &Subject::Nullify(view))))
     }
 
     /// Who leads `view`.

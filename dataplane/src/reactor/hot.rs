@@ -158,7 +158,7 @@ impl<H: Handler> HotReactor<H> {
             (last, regime) = (now, Regime::Idle);
             if self.pass(now) {
                 self.last_work = now;
-                regime = Regime::Busy;
+                regime = if self.queues.waiting() > 0 { Regime::BackPressured } else { Regime::Busy };
             } else if self.config.wait.sleeps(now, self.last_work) {
                 self.sleep(now);
             }

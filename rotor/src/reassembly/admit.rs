@@ -18,6 +18,10 @@ impl Reassembly {
         bytes: &[u8],
     ) -> Result<ShredAccepted, ShredReject> {
         let result = if repaired { self.admit_repaired(now, from, bytes) } else { self.admit_disseminated(now, roster, from, bytes) };
+        if result.is_ok() {
+            self.counts.shreds_stored += 1;
+            self.counts.shreds_repaired += u64::from(repaired);
+        }
         self.counted(result)
     }
 
@@ -72,6 +76,7 @@ impl Reassembly {
             return if relay { Ok(ShredAccepted { relay }) } else { Err(ShredReject::Duplicate) };
         }
         variant.since = now;
+        self.counts.served[from.at()] += u64::from(from != self.schedule.leader(shred.view));
         self.recharge(shred.view);
         self.decode_if_enough(now, shred.view, shred.slice, at);
         Ok(ShredAccepted { relay })

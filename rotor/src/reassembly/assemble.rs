@@ -22,10 +22,12 @@ impl Reassembly {
         let chunks: Vec<_> = shreds.iter().map(|(index, body)| (*index, chunk_of(body))).collect();
         match self.coder.decode(commitment.shape, &commitment.root, &chunks) {
             Ok(word) => {
+                self.counts.slices_decoded += 1;
                 variant.content = Content::Decoded(word.payload().into());
                 self.queue_recovered(&commitment, at, &word);
             }
             Err(_) => {
+                self.counts.slices_tainted += 1;
                 variant.content = Content::Tainted;
                 self.tainted(view, slice, at);
             }

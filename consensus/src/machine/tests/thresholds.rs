@@ -26,6 +26,8 @@ fn m_notarization_needs_2f_plus_1_votes() {
             cluster.deliver(*voter, node, &Packet::Vote(cluster.vote_from(*voter, 1, Digest([9; 32]))));
         }
         assert_eq!(cluster.get(node).view(), View(1), "n = {n}: 2f votes");
+        assert_eq!(cluster.get(node).standing(View(1)), Some((Stake(m as u64 - 1), Stake(0))));
+        assert_eq!(cluster.get(node).standing(View(9)), None);
         cluster.deliver(voters[m - 1], node, &Packet::Vote(cluster.vote_from(voters[m - 1], 1, Digest([9; 32]))));
         assert_eq!(cluster.get(node).view(), View(2), "n = {n}: 2f+1 votes");
     }
@@ -41,6 +43,7 @@ fn nullification_needs_2f_plus_1_nullifies() {
             cluster.deliver(*voter, node, &Packet::Nullify(cluster.nullify_from(*voter, 1)));
         }
         assert_eq!(cluster.get(node).view(), View(1), "n = {n}: 2f nullifies");
+        assert_eq!(cluster.get(node).standing(View(1)), Some((Stake(0), Stake(m as u64 - 1))));
         cluster.deliver(voters[m - 1], node, &Packet::Nullify(cluster.nullify_from(voters[m - 1], 1)));
         assert_eq!(cluster.get(node).view(), View(2), "n = {n}: 2f+1 nullifies");
     }

@@ -39,6 +39,10 @@ fn the_holder_of_a_seat_relays_the_leaders_shred_exactly_once() {
     assert_eq!(give(&cluster, &mut node, me, slice, mine[1].0), Ok(ShredAccepted { relay: true }));
     let others = (0..slice.commitment.shape.total).find(|index| !mine.contains(&ShredIndex(*index))).unwrap();
     assert_eq!(give(&cluster, &mut node, me, slice, others), Ok(ShredAccepted { relay: false }));
+    let relay = sender(&cluster, slice, ShredIndex(others), me);
+    let mut served = vec![0; 6];
+    served[relay.at()] = 1;
+    assert_eq!((node.counts().shreds_stored, &node.counts().served), (3, &served), "the leader's own shreds serve no seat");
 }
 
 #[test]
