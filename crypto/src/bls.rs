@@ -24,11 +24,12 @@
 //! A single signature, a certificate's aggregate and a proof of possession get their own subgroup check. Infinity is never a valid
 //! signature of one member (no key is zero) and is refused at decoding.
 
+use crate::memo::Memo;
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
 use blst::{BLST_ERROR, Pairing, blst_p1_affine, blst_p2_affine};
 use samara_types::{SigningDomain, Subject};
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use zeroize::Zeroizing;
 
 /// Hash-to-curve tag of votes and nullifies.
@@ -43,7 +44,11 @@ pub const PUBLIC_KEY_BYTES: usize = 96;
 
 /// The key a validator votes with. Erased when dropped.
 #[derive(Clone)]
-pub struct VoteSecret(SecretKey);
+pub struct VoteSecret {
+    secret: SecretKey,
+    /// With the public key it signs under.
+    memo: Option<(Arc<Memo>, [u8; PUBLIC_KEY_BYTES])>,
+}
 
 impl VoteSecret {
     /// A fresh key from operating-system randomness.
@@ -52,32 +57,43 @@ impl VoteSecret {
     /// If the operating system has no randomness to give.
     pub fn generate() -> VoteSecret {
         let material = crate::identity::random_bytes();
-        VoteSecret(SecretKey::key_gen(&*material, &[]).expect("32 bytes of key material are enough"))
+        VoteSecret { secret: SecretKey::key_gen(&*material, &[]).expect("32 bytes of key material are enough"), memo: None }
     }
 
     /// From 32 bytes, big-endian. None unless it is from 1 to r-1.
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<VoteSecret> {
-        SecretKey::from_bytes(bytes).ok().map(VoteSecret)
+        SecretKey::from_bytes(bytes).ok().map(|secret| VoteSecret { secret, memo: None })
+    }
+
+    /// Remembers what it signs in `memo`, see [`crate::memo`].
+    pub fn with_memo(self, memo: Arc<Memo>) -> VoteSecret {
+        let key = self.public_key();
+        VoteSecret { memo: Some((memo, key)), ..self }
     }
 
     /// 32 bytes, big-endian; erased when dropped.
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.0.to_bytes())
+        Zeroizing::new(self.secret.to_bytes())
     }
 
     /// The public key, compressed.
     pub fn public_key(&self) -> [u8; PUBLIC_KEY_BYTES] {
-        self.0.sk_to_pk().compress()
+        self.secret.sk_to_pk().compress()
     }
 
     /// Proof that whoever publishes the public key holds this secret.
     pub fn possession(&self) -> [u8; SIGNATURE_BYTES] {
-        self.0.sign(&self.public_key(), POSSESSION_TAG, &[]).compress()
+        self.secret.sign(&self.public_key(), POSSESSION_TAG, &[]).compress()
     }
 
     /// Signs a subject. The same subject gives the same bytes.
     pub fn sign(&self, domain: &SigningDomain, subject: &Subject) -> [u8; SIGNATURE_BYTES] {
-        self.0.sign(&subject.signing_bytes(domain), VOTE_TAG, &[]).compress()
+        let message = subject.signing_bytes(domain);
+        let sign = || self.secret.sign(&message, VOTE_TAG, &[]).compress();
+        match &self.memo {
+            Some((memo, key)) => memo.sign(key, &message, sign),
+            None => sign(),
+        }
     }
 }
 

@@ -147,12 +147,15 @@ impl ViewBook {
     /// Verifies everything unverified of a subject in one batch and drops and bars those whose signature is bad.
     pub fn settle(&mut self, roster: &Roster, subject: &Subject) -> Settled {
         let pending = self.tally(subject).map(|tally| tally.unverified).unwrap_or_default();
-        let (group, mut culprits) = self.decode(subject, &pending);
+        let (group, mut culprits) = self.decode(roster, subject, &pending);
         let message = subject.signing_bytes(roster.domain());
         let mut pairing_checks = 0;
         let bad = bisect::culprits(group.len(), |range| {
             pairing_checks += 1;
             let part = &group[range];
+            if roster.knows_all(&message, part.iter().map(|(signer, _)| (*signer, self.stored(*signer, subject)))) {
+                return true;
+            }
             let key = roster.key_of(&part.iter().map(|(signer, _)| *signer).collect());
             let signature = bls::sum(part.iter().map(|(_, signature)| signature)).to_signature();
             bls::verify_vote(&signature, &key, &message)
@@ -231,17 +234,26 @@ impl ViewBook {
     }
 
     /// The signatures of `pending` as points; those that are no points are culprits already.
-    fn decode(&self, subject: &Subject, pending: &SignerBitmap) -> (Vec<(ValidatorIndex, Signature)>, Vec<ValidatorIndex>) {
+    fn decode(
+        &self,
+        roster: &Roster,
+        subject: &Subject,
+        pending: &SignerBitmap,
+    ) -> (Vec<(ValidatorIndex, Signature)>, Vec<ValidatorIndex>) {
         let mut group = Vec::with_capacity(pending.count());
         let mut culprits = Vec::new();
         for signer in pending.iter() {
-            let bytes = self.signers[signer.at()].signature(subject).expect("whoever is in a tally has its signature stored");
-            match bls::decode_signature(bytes) {
+            let bytes = self.stored(signer, subject);
+            match roster.decode_signature(bytes) {
                 Some(signature) => group.push((signer, signature)),
                 None => culprits.push(signer),
             }
         }
         (group, culprits)
+    }
+
+    fn stored(&self, signer: ValidatorIndex, subject: &Subject) -> &[u8; SIGNATURE_BYTES] {
+        self.signers[signer.at()].signature(subject).expect("whoever is in a tally has its signature stored")
     }
 
     /// Drops everything unverified of a signer and refuses more from it. The signatures of what stays verified are kept as evidence.

@@ -67,7 +67,13 @@ impl Certificate {
         let fits = (kind == CertificateKind::Nullification) == matches!(subject, Subject::Nullify(_));
         let enough = roster.set().weight(&signers) >= roster.threshold(kind);
         let validators = roster.set().len();
-        (fits && enough).then(|| Certificate { kind, subject, signature: aggregate.to_signature().compress(), signers, validators })
+        (fits && enough).then(|| {
+            let signature = aggregate.to_signature().compress();
+            if let Some((memo, set)) = roster.memo() {
+                memo.certificate(set, &signers, &subject.signing_bytes(roster.domain()), &signature, || true);
+            }
+            Certificate { kind, subject, signature, signers, validators }
+        })
     }
 
     /// Its kind.
@@ -120,8 +126,14 @@ pub(crate) fn verify(roster: &Roster, message: &ArchivedCertificate) -> Result<C
     if roster.set().weight(&signers) < roster.threshold(kind) {
         return Err(CertificateReject::TooLittleWeight);
     }
-    let aggregate = bls::decode_signature(&message.signature).ok_or(CertificateReject::BadEncoding)?;
-    if !bls::verify_vote(&aggregate, &roster.key_of(&signers), &subject.signing_bytes(roster.domain())) {
+    let aggregate = roster.decode_signature(&message.signature).ok_or(CertificateReject::BadEncoding)?;
+    let signed = subject.signing_bytes(roster.domain());
+    let check = || bls::verify_vote(&aggregate, &roster.key_of(&signers), &signed);
+    let valid = match roster.memo() {
+        Some((memo, set)) => memo.certificate(set, &signers, &signed, &message.signature, check),
+        None => check(),
+    };
+    if !valid {
         return Err(CertificateReject::BadSignature);
     }
     Ok(Certificate { kind, subject, signature: message.signature, signers, validators })

@@ -11,6 +11,7 @@ pub mod book;
 pub mod certificate;
 pub mod identity;
 pub mod keyring;
+pub mod memo;
 pub mod roster;
 pub mod transaction;
 
@@ -24,5 +25,6 @@ pub use book::{Added, Settled, ViewBook};
 pub use certificate::{Certificate, CertificateReject};
 pub use identity::{IdentitySecret, SessionSecret};
 pub use keyring::{KeyFileError, Keyring};
+pub use memo::Memo;
 pub use roster::{Roster, RosterError};
 pub use transaction::{VerifiedTransaction, sign_transaction, verify_batch, verify_transactions};

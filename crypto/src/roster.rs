@@ -7,10 +7,15 @@
 use crate::bls::{self, KeyReject};
 use crate::certificate::{self, Certificate, CertificateReject};
 use crate::identity;
-use blst::min_sig::{AggregatePublicKey, PublicKey};
+use crate::memo::Memo;
+use blst::min_sig::{AggregatePublicKey, PublicKey, Signature};
 use ed25519_dalek::VerifyingKey;
 use samara_types::message::{ArchivedCertificate, CertificateKind};
-use samara_types::{Quorums, SignerBitmap, SigningDomain, SliceCommitment, Stake, Subject, ValidatorEntry, ValidatorIndex, ValidatorSet};
+use samara_types::subject::SUBJECT_BYTES;
+use samara_types::{
+    Digest, Quorums, SignerBitmap, SigningDomain, SliceCommitment, Stake, Subject, ValidatorEntry, ValidatorIndex, ValidatorSet,
+};
+use std::sync::Arc;
 
 /// Why a set is refused: which member, what is wrong with which key, what is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +48,8 @@ pub struct Roster {
     members: Vec<Member>,
     /// Sum of all vote keys: a quorum of most members is cheaper from here downwards.
     everyone: AggregatePublicKey,
+    /// With the fingerprint of the set.
+    memo: Option<(Arc<Memo>, Digest)>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,7 +64,32 @@ impl Roster {
         let members = set.indexes().zip(set.entries()).map(|(index, entry)| Member::new(index.0, entry)).collect::<Result<Vec<_>, _>>()?;
         let keys: Vec<_> = members.iter().map(|member| &member.vote).collect();
         let everyone = AggregatePublicKey::aggregate(&keys, false).expect("a set is never empty");
-        Ok(Roster { set, domain, members, everyone })
+        Ok(Roster { set, domain, members, everyone, memo: None })
+    }
+
+    /// Remembers verdicts in `memo`, see [`crate::memo`].
+    pub fn with_memo(self, memo: Arc<Memo>) -> Roster {
+        let set = self.set.fingerprint();
+        Roster { memo: Some((memo, set)), ..self }
+    }
+
+    pub(crate) fn memo(&self) -> Option<(&Memo, &Digest)> {
+        self.memo.as_ref().map(|(memo, set)| (&**memo, set))
+    }
+
+    /// Decodes a signature, see [`bls::decode_signature`].
+    pub(crate) fn decode_signature(&self, bytes: &[u8; bls::SIGNATURE_BYTES]) -> Option<Signature> {
+        self.memo().map_or_else(|| bls::decode_signature(bytes), |(memo, _)| memo.point(bytes))
+    }
+
+    /// Whether all of these are known to be valid signatures of their members over `message`.
+    pub(crate) fn knows_all<'a>(
+        &self,
+        message: &[u8; SUBJECT_BYTES],
+        mut signed: impl Iterator<Item = (ValidatorIndex, &'a [u8; bls::SIGNATURE_BYTES])>,
+    ) -> bool {
+        let Some((memo, _)) = self.memo() else { return false };
+        signed.all(|(signer, signature)| memo.knows_vote(&self.set.entries()[signer.at()].vote_key, message, signature))
     }
 
     /// The set.
@@ -86,14 +118,23 @@ impl Roster {
     /// Whether `signature` is `leader`'s Ed25519 signature over a slice commitment. False for an index outside the set.
     pub fn verify_slice(&self, leader: ValidatorIndex, commitment: &SliceCommitment, signature: &[u8; 64]) -> bool {
         let message = commitment.signing_bytes(&self.domain);
-        self.members.get(leader.at()).is_some_and(|member| identity::verify_strict(&member.identity, &message, signature))
+        let Some(member) = self.members.get(leader.at()) else { return false };
+        let check = || identity::verify_strict(&member.identity, &message, signature);
+        match self.memo() {
+            Some((memo, _)) => memo.slice(member.identity.as_bytes(), &message, signature, check),
+            None => check(),
+        }
     }
 
     /// Whether `signature` is `signer`'s own over a subject: one pairing check. False for an index outside the set.
     pub fn verify_subject(&self, signer: ValidatorIndex, subject: &Subject, signature: &[u8; bls::SIGNATURE_BYTES]) -> bool {
         let Some(member) = self.members.get(signer.at()) else { return false };
-        bls::decode_signature(signature)
-            .is_some_and(|signature| bls::verify_vote(&signature, &member.vote, &subject.signing_bytes(&self.domain)))
+        let message = subject.signing_bytes(&self.domain);
+        let check = || bls::decode_signature(signature).is_some_and(|signature| bls::verify_vote(&signature, &member.vote, &message));
+        match self.memo() {
+            Some((memo, _)) => memo.vote(&self.set.entries()[signer.at()].vote_key, &message, signature, check),
+            None => check(),
+        }
     }
 
     /// Verifies a certificate from the wire, cheap checks first: one pairing check at most.

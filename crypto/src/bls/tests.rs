@@ -82,7 +82,7 @@ fn a_proof_of_possession_is_no_vote_and_a_vote_no_proof() {
     let (bytes, key) = (secret.public_key(), decode_public_key(&secret.public_key()).unwrap());
     assert!(verify_possession(&key, &bytes, &secret.possession()));
     assert!(!verify_vote(&decode_signature(&secret.possession()).unwrap(), &key, &bytes));
-    let as_vote = secret.0.sign(&bytes, VOTE_TAG, &[]).compress();
+    let as_vote = secret.secret.sign(&bytes, VOTE_TAG, &[]).compress();
     assert!(!verify_possession(&key, &bytes, &as_vote));
     let other = &keyring(1).vote;
     assert!(!verify_possession(&key, &bytes, &other.possession()));
