@@ -8,7 +8,6 @@
 //! and leaves the loop when that has ended. Anything the disk refuses ends voting at once and the process with exit code 1.
 
 mod core;
-mod durable;
 mod meter;
 mod recover;
 mod wire;

@@ -4,11 +4,13 @@
 #![deny(unsafe_code)]
 
 mod directory;
+pub mod durable;
 mod io;
 pub mod journal;
 pub mod log;
 pub mod store;
 
+pub use durable::Durable;
 pub use journal::disk::{BlockJournal, JournalConfig, JournalStats};
 pub use journal::memory::MemoryBodyLog;
 pub use journal::{BodyLog, RecoveredBodies};

@@ -1,6 +1,5 @@
 //! The hot reactor's handler: the validator machine between the peers, the disk and the service reactor.
 
-use super::durable::Durable;
 use super::meter::Meter;
 use super::recover::Recovered;
 use super::wire::{StageClock, Wire};
@@ -11,7 +10,7 @@ use samara_crypto::Roster;
 use samara_dataplane::counters::HotStats;
 use samara_dataplane::reactor::{Handler, Outbox};
 use samara_dataplane::ring::{PushError, Receiver, Sender};
-use samara_storage::{BlockJournal, FinalizedBlock, LogError, UringVoteLog};
+use samara_storage::{BlockJournal, Durable, FinalizedBlock, LogError, UringVoteLog};
 use samara_types::client::{RejectReason, Response};
 use samara_types::{Class, Epoch, Evidence, LeaderSchedule, MessageKind, Nanos, ValidatorIndex, View};
 use samara_validator::{Config, Input, Output, Validator};
@@ -285,7 +284,8 @@ impl Core {
     }
 
     fn log_pass(&mut self, now: Nanos, out: &mut Outbox<'_>) -> Result<(), LogError> {
-        if let Some(records) = self.durable.poll(now)? {
+        let sync_us = &mut self.meter.snapshot.vote_log_sync_us;
+        if let Some(records) = self.durable.poll(now, |waited| sync_us.record(waited.0 / 1_000))? {
             self.worked = true;
             self.input(now, Input::Persisted(records), out);
         }
@@ -298,7 +298,6 @@ impl Core {
             ("verify_ring_full", self.shed.verify_ring_full),
             ("evidence_full", self.shed.evidence_full),
         ];
-        self.meter.snapshot.vote_log_sync_us = self.durable.sync_us.clone();
         let picture = self.meter.picture(&self.validator, &self.stages.ns, stats, &shed);
         self.tell(ToService::Snapshot(Box::new(picture)));
     }

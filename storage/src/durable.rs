@@ -4,9 +4,8 @@
 //! again, always has its body: no failure of all can leave a quorum of votes for a block that is on no disk. This costs a vote one write
 //! of latency more than writing both at once would.
 
-use crate::bridge::Distribution;
-use samara_storage::journal::BodyLog;
-use samara_storage::{LogError, LogSequence, VoteLog};
+use crate::journal::BodyLog;
+use crate::log::{LogError, LogSequence, VoteLog};
 use samara_types::{Block, Nanos, Record, View};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -31,16 +30,15 @@ pub struct Durable<L: VoteLog, B: BodyLog> {
     journaled: LogSequence,
     /// Records of this run reported so far.
     reported: u64,
-    /// From handing a record over to knowing it durable, microseconds.
-    pub sync_us: Distribution,
 }
 
 impl<L: VoteLog, B: BodyLog> Durable<L, B> {
+    /// Over a log and a journal as they were opened.
     pub fn new(log: L, bodies: B) -> Durable<L, B> {
-        let (held, waiting) = (VecDeque::new(), VecDeque::new());
-        Durable { log, bodies, held, waiting, journaled: LogSequence(0), reported: 0, sync_us: Distribution::default() }
+        Durable { log, bodies, held: VecDeque::new(), waiting: VecDeque::new(), journaled: LogSequence(0), reported: 0 }
     }
 
+    /// Takes a record and the body it votes for, if there is one. Nothing is written before [`Durable::submit`].
     pub fn append(&mut self, now: Nanos, record: Record, body: Option<Arc<Block>>) {
         let body = body.map(|block| self.bodies.append(block));
         self.held.push_back(Held { since: now, record, body });
@@ -56,22 +54,34 @@ impl<L: VoteLog, B: BodyLog> Durable<L, B> {
         self.log.submit()
     }
 
-    /// Records of this run that are durable, if more than at the last call.
-    pub fn poll(&mut self, now: Nanos) -> Result<Option<u64>, LogError> {
+    /// Records of this run that are durable, if more than at the last call. `waited` hears of each how long it took from
+    /// [`Durable::append`] to here.
+    pub fn poll(&mut self, now: Nanos, mut waited: impl FnMut(Nanos)) -> Result<Option<u64>, LogError> {
         self.journaled = self.bodies.poll_durable()?.unwrap_or(self.journaled);
         let Some(logged) = self.log.poll_durable()? else { return Ok(None) };
         while let Some((since, sequence)) = self.waiting.front()
             && *sequence <= logged
         {
-            self.sync_us.record(now.since(*since).0 / 1_000);
+            waited(now.since(*since));
             self.reported += 1;
             self.waiting.pop_front();
         }
         Ok(Some(self.reported))
     }
 
+    /// Readable while a completion waits for [`Durable::poll`].
     pub fn wake_fds(&self) -> impl Iterator<Item = RawFd> {
         self.log.wake_fd().into_iter().chain(self.bodies.wake_fd())
+    }
+
+    /// The vote log and the journal, for an owner that completes their writes itself.
+    pub fn parts(&mut self) -> (&mut L, &mut B) {
+        (&mut self.log, &mut self.bodies)
+    }
+
+    /// Gives log and journal back; what waited in front of them is gone, as when the process dies.
+    pub fn into_parts(self) -> (L, B) {
+        (self.log, self.bodies)
     }
 
     /// Forgets what views at or below `stored`, which is in the block store, needed.
@@ -84,8 +94,8 @@ impl<L: VoteLog, B: BodyLog> Durable<L, B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use samara_storage::MemoryVoteLog;
-    use samara_storage::journal::memory::MemoryBodyLog;
+    use crate::journal::memory::MemoryBodyLog;
+    use crate::log::memory::MemoryVoteLog;
     use samara_types::block::payload_digest;
     use samara_types::{BlockHeader, Digest, Height, ValidatorIndex};
 
@@ -104,7 +114,7 @@ mod tests {
     }
 
     fn polled(durable: &mut Durable<MemoryVoteLog, MemoryBodyLog>) -> Option<u64> {
-        durable.poll(Nanos(1)).unwrap()
+        durable.poll(Nanos(1), |_| {}).unwrap()
     }
 
     #[test]
