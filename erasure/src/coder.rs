@@ -9,6 +9,8 @@ use samara_types::{CHUNK_BYTES, Digest, ShredIndex, SliceShape};
 pub struct Coder {
     encoder: Option<DefaultRateEncoder<SliceEngine>>,
     decoder: Option<DefaultRateDecoder<SliceEngine>>,
+    /// Parity chunks of the slice in hand.
+    parity: Vec<[u8; CHUNK_BYTES]>,
 }
 
 /// Why a slice cannot be decoded.
@@ -74,7 +76,7 @@ impl Default for Coder {
 impl Coder {
     /// Without working memory; the first slice allocates it.
     pub fn new() -> Coder {
-        Coder { encoder: None, decoder: None }
+        Coder { encoder: None, decoder: None, parity: Vec::new() }
     }
 
     /// The code word of `payload`. Panics if the counts are not canonical for its length (see [`SliceShape::is_canonical`]): they come
@@ -116,10 +118,32 @@ impl Coder {
 
     /// Writes the parity chunks behind the data chunks.
     fn fill_parity(&mut self, shape: SliceShape, bytes: &mut [u8]) {
+        let (data, parity) = bytes.as_chunks_mut::<CHUNK_BYTES>().0.split_at_mut(usize::from(shape.data));
+        self.encode_parity(shape, data, parity);
+    }
+
+    /// Room for the parity of a slice, with whatever was in it; given back by [`Self::put_parity`].
+    pub(crate) fn take_parity(&mut self, chunks: usize) -> Vec<[u8; CHUNK_BYTES]> {
+        let mut parity = std::mem::take(&mut self.parity);
+        parity.resize(chunks.max(parity.len()), [0; CHUNK_BYTES]);
+        parity
+    }
+
+    pub(crate) fn put_parity(&mut self, parity: Vec<[u8; CHUNK_BYTES]>) {
+        self.parity = parity;
+    }
+
+    /// The first `chunks` of what was put back last.
+    pub(crate) fn parity(&self, chunks: usize) -> &[[u8; CHUNK_BYTES]] {
+        &self.parity[..chunks]
+    }
+
+    /// Writes the parity chunks of `data`.
+    pub(crate) fn encode_parity(&mut self, shape: SliceShape, data: &[[u8; CHUNK_BYTES]], parity: &mut [[u8; CHUNK_BYTES]]) {
         if shape.parity() == 0 {
             return;
         }
-        let (data, parity) = bytes.as_chunks_mut::<CHUNK_BYTES>().0.split_at_mut(usize::from(shape.data));
+        let parity = &mut parity[..shape.parity()];
         let encoder = self.encoder(data.len(), parity.len());
         for chunk in data {
             encoder.add_original_shard(chunk).expect("as many chunks as announced, of the announced size");
@@ -127,6 +151,27 @@ impl Coder {
         let result = encoder.encode().expect("all chunks were added");
         for (to, from) in parity.iter_mut().zip(result.recovery_iter()) {
             to.copy_from_slice(from);
+        }
+    }
+
+    /// Restores the data chunks that are not `present`, in place, from those of both kinds that are: at least `data` together.
+    pub(crate) fn restore_data(&mut self, shape: SliceShape, data: &mut [[u8; CHUNK_BYTES]], parity: &[[u8; CHUNK_BYTES]], present: u128) {
+        let is_present = |index: usize| present & (1 << index) != 0;
+        let missing = (0..data.len()).filter(|index| !is_present(*index)).count();
+        if missing == 0 {
+            return;
+        }
+        let decoder = self.decoder(data.len(), shape.parity());
+        for (index, chunk) in data.iter().enumerate().filter(|(index, _)| is_present(*index)) {
+            decoder.add_original_shard(index, chunk).expect("each index once, in range");
+        }
+        let recovery = parity.iter().enumerate().take(shape.parity());
+        for (index, chunk) in recovery.filter(|(index, _)| is_present(data.len() + index)).take(missing) {
+            decoder.add_recovery_shard(index, chunk).expect("each index once, in range");
+        }
+        let result = decoder.decode().expect("exactly `data` chunks were added");
+        for (index, restored) in result.restored_original_iter() {
+            data[index].copy_from_slice(restored);
         }
     }
 

@@ -8,11 +8,15 @@
 //! and the chunk counter binds a chunk to its index. The verdict on a root depends on the root alone: whoever collects enough chunks
 //! of it, and whichever they are, either gets the one payload or learns that nobody ever will.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod coder;
+mod gathering;
+mod leaves;
 mod locator;
 mod tree;
 
 pub use coder::{CodeWord, Coder, DecodeError};
-pub use tree::root_from_path;
+pub use gathering::{Finished, Gathering, Malformed};
+pub use leaves::{Leaf, Unhashed, hash_burst};
+pub use tree::{root_from_leaf, root_from_path};

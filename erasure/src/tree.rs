@@ -4,11 +4,11 @@
 //! the chaining values beside the path, leaf first; its length follows from (index, total).
 //!
 //! Chunks and parents are hashed many at a time through `blake3::platform`, which is public but not stable: the version is pinned, all
-//! use of it is in [`hash_chunks`] and [`hash_parents`], and the tests compare both with `blake3::hazmat`.
+//! use of it is here and in [`crate::leaves`], and the tests compare both with `blake3::hazmat`.
 
+use crate::leaves::{Leaf, hash_run};
 use blake3::IncrementCounter;
-use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
-use blake3::platform::Platform;
+use blake3::platform::{MAX_SIMD_DEGREE, Platform};
 use samara_types::shred::{TOTAL_SHREDS_MAX, proof_levels};
 use samara_types::{CHUNK_BYTES, Digest, ShredIndex};
 
@@ -16,16 +16,19 @@ use samara_types::{CHUNK_BYTES, Digest, ShredIndex};
 pub(crate) type Node = [u8; 32];
 
 /// BLAKE3's initial state, the key of unkeyed hashing (BLAKE3, table 1).
-const IV: [u32; 8] = [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19];
+pub(crate) const IV: [u32; 8] = [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19];
 // Domain flags (BLAKE3, table 3).
-const CHUNK_START: u8 = 1;
-const CHUNK_END: u8 = 2;
+pub(crate) const CHUNK_START: u8 = 1;
+pub(crate) const CHUNK_END: u8 = 2;
 const PARENT: u8 = 4;
+const ROOT: u8 = 8;
 
-/// All nodes below the root: the leaves, then each level above them, a carried node not repeated in the level it skips.
+/// All nodes below the root in one list: the leaves, then each level above them. A carried node stands in every level it skips, so that the
+/// parent of node `i` is always node `i / 2` of the next level.
 #[derive(Clone, Debug)]
 pub(crate) struct Tree {
-    levels: Vec<Vec<Node>>,
+    total: usize,
+    nodes: Box<[Node]>,
     root: Digest,
 }
 
@@ -34,20 +37,19 @@ impl Tree {
     pub(crate) fn new(code_word: &[u8]) -> Tree {
         let (chunks, rest) = code_word.as_chunks::<CHUNK_BYTES>();
         assert!(rest.is_empty() && (1..=TOTAL_SHREDS_MAX).contains(&chunks.len()), "a code word is 1 to 128 whole chunks");
-        if let [only] = chunks {
-            return Tree { levels: Vec::new(), root: Digest(*blake3::hash(only).as_bytes()) };
-        }
-        let mut levels = vec![hash_chunks(chunks)];
-        while let Some(below) = levels.last().filter(|level| level.len() > 2) {
-            let mut level = hash_parents(below);
-            if below.len() % 2 == 1 {
-                level.extend(below.last());
-            }
-            levels.push(level);
-        }
-        let top = levels.last().expect("the leaves at least");
-        let root = Digest(*merge_subtrees_root(&top[0], &top[1], Mode::Hash).as_bytes());
-        Tree { levels, root }
+        let mut nodes = vec![[0; 32]; node_count(chunks.len())].into_boxed_slice();
+        let root = if let [only] = chunks {
+            Digest(*blake3::hash(only).as_bytes())
+        } else {
+            hash_chunks(chunks, &mut nodes[..chunks.len()]);
+            fill_parents(&mut nodes, chunks.len())
+        };
+        Tree { total: chunks.len(), nodes, root }
+    }
+
+    /// A tree whose nodes and root are known.
+    pub(crate) fn of_nodes(total: usize, nodes: Box<[Node]>, root: Digest) -> Tree {
+        Tree { total, nodes, root }
     }
 
     pub(crate) fn root(&self) -> Digest {
@@ -56,83 +58,143 @@ impl Tree {
 
     /// Appends the proof of chunk `index`.
     pub(crate) fn write_proof(&self, index: usize, out: &mut Vec<u8>) {
-        let mut at = index;
-        for level in &self.levels {
-            if let Some(sibling) = level.get(at ^ 1) {
-                out.extend_from_slice(sibling);
-            }
-            at /= 2;
+        write_proof(&self.nodes, self.total, index, out);
+    }
+}
+
+/// Nodes below the root of a tree over `total` chunks.
+pub(crate) fn node_count(total: usize) -> usize {
+    levels(total).map(|level| level.width).sum()
+}
+
+/// A level of the node list.
+#[derive(Clone, Copy)]
+pub(crate) struct Level {
+    /// Position of its first node.
+    pub(crate) start: usize,
+    /// Its nodes, at least 2.
+    pub(crate) width: usize,
+}
+
+/// The levels below the root, leaves first; none for a single chunk, which is its own root.
+pub(crate) fn levels(total: usize) -> impl Iterator<Item = Level> {
+    let leaves = (total > 1).then_some(Level { start: 0, width: total });
+    let above = |below: &Level| (below.width > 2).then(|| Level { start: below.start + below.width, width: below.width.div_ceil(2) });
+    std::iter::successors(leaves, above)
+}
+
+/// Fills in every level above the leaves; returns the root.
+pub(crate) fn fill_parents(nodes: &mut [Node], total: usize) -> Digest {
+    for level in levels(total).filter(|level| level.width > 2) {
+        let (below, above) = nodes[level.start..].split_at_mut(level.width);
+        hash_parents(below, &mut above[..level.width / 2]);
+        if level.width % 2 == 1 {
+            above[level.width / 2] = below[level.width - 1];
         }
+    }
+    let top = &nodes[nodes.len() - 2..];
+    Digest(merge(&top[0], &top[1], true))
+}
+
+/// Appends the proof of chunk `index` out of a node list.
+pub(crate) fn write_proof(nodes: &[Node], total: usize, index: usize, out: &mut Vec<u8>) {
+    let mut at = index;
+    for level in levels(total) {
+        if at ^ 1 < level.width {
+            out.extend_from_slice(&nodes[level.start + (at ^ 1)]);
+        }
+        at /= 2;
     }
 }
 
 /// The root that `chunk` at `index` of `total` leads to through `proof`. None if the index is out of range or the proof does not have
 /// exactly the 32 B per level that (index, total) demands.
 pub fn root_from_path(chunk: &[u8; CHUNK_BYTES], index: ShredIndex, total: u8, proof: &[u8]) -> Option<Digest> {
-    let (mut at, mut width) = (index.at(), usize::from(total));
-    if at >= width || proof.len() != 32 * proof_levels(at, width) {
-        return None;
-    }
-    if width == 1 {
-        return Some(Digest(*blake3::hash(chunk).as_bytes()));
-    }
-    let mut node = chunk_value(chunk, at);
-    let mut siblings = proof.as_chunks::<32>().0.iter();
-    while width > 2 {
-        if at ^ 1 < width {
-            let sibling = siblings.next()?;
-            let (left, right) = if at % 2 == 0 { (&node, sibling) } else { (sibling, &node) };
-            node = merge_subtrees_non_root(left, right, Mode::Hash);
-        }
-        (at, width) = (at / 2, width.div_ceil(2));
-    }
-    let sibling = siblings.next()?;
-    let (left, right) = if at == 0 { (&node, sibling) } else { (sibling, &node) };
-    Some(Digest(*merge_subtrees_root(left, right, Mode::Hash).as_bytes()))
+    let well_formed = index.0 < total && proof.len() == 32 * proof_levels(index.at(), total.into());
+    well_formed.then(|| Leaf::of(chunk, index, total)).and_then(|leaf| root_from_leaf(&leaf, index, total, proof))
 }
 
-/// Chaining value of one chunk.
-fn chunk_value(chunk: &[u8; CHUNK_BYTES], index: usize) -> Node {
-    blake3::Hasher::new().set_input_offset((index * CHUNK_BYTES) as u64).update(chunk).finalize_non_root()
+/// The same for a chunk whose leaf is known.
+pub fn root_from_leaf(leaf: &Leaf, index: ShredIndex, total: u8, proof: &[u8]) -> Option<Digest> {
+    let (mut at, total) = (index.at(), usize::from(total));
+    if at >= total || proof.len() != 32 * proof_levels(at, total) {
+        return None;
+    }
+    let mut node = leaf.0;
+    let mut siblings = proof.as_chunks::<32>().0.iter();
+    for level in levels(total) {
+        if at ^ 1 < level.width {
+            node = merge_at(at, &node, siblings.next()?, level.width == 2);
+        }
+        at /= 2;
+    }
+    Some(Digest(node))
+}
+
+/// The parent of the node at `at` and its sibling.
+pub(crate) fn merge_at(at: usize, node: &Node, sibling: &Node, is_root: bool) -> Node {
+    let (left, right) = if at.is_multiple_of(2) { (node, sibling) } else { (sibling, node) };
+    merge(left, right, is_root)
+}
+
+fn merge(left: &Node, right: &Node, is_root: bool) -> Node {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(left);
+    block[32..].copy_from_slice(right);
+    let mut words = IV;
+    Platform::detect().compress_in_place(&mut words, &block, 64, 0, if is_root { PARENT | ROOT } else { PARENT });
+    let mut node = [0; 32];
+    node.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+    node
 }
 
 /// Chaining values of consecutive chunks from index 0.
-fn hash_chunks(chunks: &[[u8; CHUNK_BYTES]]) -> Vec<Node> {
-    let inputs: Vec<&[u8; CHUNK_BYTES]> = chunks.iter().collect();
-    let mut out = vec![[0; 32]; chunks.len()];
-    let flat = out.as_flattened_mut();
-    Platform::detect().hash_many(&inputs, &IV, 0, IncrementCounter::Yes, 0, CHUNK_START, CHUNK_END, flat);
-    out
+fn hash_chunks(chunks: &[[u8; CHUNK_BYTES]], out: &mut [Node]) {
+    let platform = Platform::detect();
+    for (run, (chunks, out)) in chunks.chunks(MAX_SIMD_DEGREE).zip(out.chunks_mut(MAX_SIMD_DEGREE)).enumerate() {
+        let inputs: [&[u8; CHUNK_BYTES]; MAX_SIMD_DEGREE] = std::array::from_fn(|at| &chunks[at.min(chunks.len() - 1)]);
+        hash_run(platform, &inputs[..chunks.len()], run * MAX_SIMD_DEGREE, out.as_flattened_mut());
+    }
 }
 
 /// Chaining values of the parents of neighbouring pairs; an odd last node has none.
-fn hash_parents(nodes: &[Node]) -> Vec<Node> {
-    let (pairs, _) = nodes.as_chunks::<2>();
-    let blocks: Vec<&[u8; 64]> = pairs.iter().map(|pair| pair.as_flattened().try_into().expect("two nodes are 64 B")).collect();
-    let mut out = vec![[0; 32]; pairs.len()];
-    let flat = out.as_flattened_mut();
-    Platform::detect().hash_many(&blocks, &IV, 0, IncrementCounter::No, PARENT, 0, 0, flat);
-    out
+fn hash_parents(nodes: &[Node], out: &mut [Node]) {
+    let platform = Platform::detect();
+    let pairs = nodes.as_chunks::<2>().0;
+    for (pairs, out) in pairs.chunks(MAX_SIMD_DEGREE).zip(out.chunks_mut(MAX_SIMD_DEGREE)) {
+        let block = |at: usize| pairs[at.min(pairs.len() - 1)].as_flattened().try_into().expect("two nodes are 64 B");
+        let blocks: [&[u8; 64]; MAX_SIMD_DEGREE] = std::array::from_fn(block);
+        platform.hash_many(&blocks[..pairs.len()], &IV, 0, IncrementCounter::No, PARENT, 0, 0, out.as_flattened_mut());
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use blake3::hazmat::{HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
     fn code_word(total: usize) -> Vec<u8> {
         (0..total * CHUNK_BYTES).map(|i| (i * 31 + i / 1024) as u8).collect()
     }
 
     #[test]
-    fn the_burst_hash_agrees_with_hazmat() {
+    fn chunks_and_parents_hashed_together_agree_with_hazmat() {
         let bytes = code_word(TOTAL_SHREDS_MAX);
         let chunks = bytes.as_chunks::<CHUNK_BYTES>().0;
-        let leaves = hash_chunks(chunks);
+        let mut leaves = [[0; 32]; TOTAL_SHREDS_MAX];
+        hash_chunks(chunks, &mut leaves);
         for (index, chunk) in chunks.iter().enumerate() {
-            assert_eq!(leaves[index], chunk_value(chunk, index), "chunk {index}");
+            let mut hasher = blake3::Hasher::new();
+            hasher.set_input_offset((index * CHUNK_BYTES) as u64).update(chunk);
+            assert_eq!(leaves[index], hasher.finalize_non_root(), "chunk {index}");
+            assert_eq!(Leaf::of(chunk, ShredIndex(index as u8), 128).0, leaves[index]);
         }
-        for (pair, parent) in leaves.as_chunks::<2>().0.iter().zip(hash_parents(&leaves)) {
+        let mut parents = [[0; 32]; TOTAL_SHREDS_MAX / 2];
+        hash_parents(&leaves, &mut parents);
+        for (pair, parent) in leaves.as_chunks::<2>().0.iter().zip(parents) {
             assert_eq!(parent, merge_subtrees_non_root(&pair[0], &pair[1], Mode::Hash));
+            assert_eq!(parent, merge(&pair[0], &pair[1], false));
+            assert_eq!(merge(&pair[0], &pair[1], true), *merge_subtrees_root(&pair[0], &pair[1], Mode::Hash).as_bytes());
         }
     }
 
