@@ -11,9 +11,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod catch_up;
 mod gossip;
 mod machine;
 mod outlet;
+pub mod restart;
 #[cfg(test)]
 mod tests;
 

@@ -2,21 +2,14 @@
 
 use crate::config::Prepared;
 use crate::exit::Exit;
-use samara_consensus::{Application, Recovery, Tip, TransactionApp};
-use samara_crypto::{Certificate, Roster};
+use samara_consensus::{Recovery, Tip, TransactionApp};
+use samara_crypto::Roster;
 use samara_storage::{BlockJournal, BlockStore, LogIdentity, StoreError, UringVoteLog};
-use samara_types::block::genesis_digest;
 use samara_types::message::{self, CertificateKind};
 use samara_types::{Block, Epoch, Height, SigningDomain, View};
+use samara_validator::restart::{self, History, MempoolLimits, Remembered};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Blocks read at once while transactions are remembered.
-const BLOCKS_AT_ONCE: usize = 256;
-
-/// Stored blocks held for peers after a restart, as many views as are held while running.
-const RECENT_BLOCKS: usize = 32;
 
 /// Everything a core starts from.
 pub struct Recovered {
@@ -45,26 +38,18 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     let marker = mark_lost(&prepared.config.layout.votes)?;
     let (log, votes) = UringVoteLog::open(&prepared.config.layout.votes, identity).map_err(Exit::failed)?;
     let (journal, bodies) = BlockJournal::open(&prepared.config.layout.bodies, identity).map_err(Exit::failed)?;
-    let tip = tip_of(prepared, store).map_err(Exit::failed)?;
-    let bodies = bodies.into_iter().filter(|block| block.header().view > tip.view).map(Arc::new);
-    let bodies: Vec<Arc<Block>> = recent_blocks(store, tip.height).map_err(Exit::failed)?.into_iter().chain(bodies).collect();
-    let app = app_of(prepared, store, &tip).map_err(Exit::failed)?;
-    let tip_certificate = newest_l(store, roster, tip.height).map_err(Exit::failed)?;
     let amnesia = votes.records.is_empty() && marker.exists();
     if amnesia {
         tracing::warn!(
             "no vote log: listening; nothing is signed until the cluster has finalized beyond every view that was proven before"
         );
     }
-    tracing::info!(
-        height = tip.height.0,
-        view = tip.view.0,
-        records = votes.records.len(),
-        bodies = bodies.len(),
-        torn_tail = votes.torn_tail,
-        "recovered"
-    );
-    let recovery = Recovery { tip, tip_certificate, blocks: bodies, records: votes.records, amnesia };
+    let mempool = MempoolLimits { transactions_max: prepared.config.mempool.transactions_max, bytes_max: prepared.config.mempool.bytes_max };
+    let (records, torn_tail) = (votes.records.len(), votes.torn_tail);
+    let remembered = Remembered { records: votes.records, bodies, amnesia };
+    let (recovery, app) = restart::recover(&Disk(store), roster, &prepared.genesis.params, mempool, remembered).map_err(Exit::failed)?;
+    let tip = &recovery.tip;
+    tracing::info!(height = tip.height.0, view = tip.view.0, records, bodies = recovery.blocks.len(), torn_tail, "recovered");
     Ok(Recovered { recovery, app, log, journal })
 }
 
@@ -82,49 +67,25 @@ fn mark_lost(votes_dir: &Path) -> Result<PathBuf, Exit> {
     Ok(marker)
 }
 
-fn tip_of(prepared: &Prepared, store: &dyn BlockStore) -> Result<Tip, StoreError> {
-    let genesis = Tip { view: View::GENESIS, height: Height(0), digest: genesis_digest(&prepared.genesis.chain) };
-    Ok(store.tip()?.map_or(genesis, |(height, view, digest)| Tip { view, height, digest }))
-}
+/// The block store as a history.
+struct Disk<'a>(&'a dyn BlockStore);
 
-/// The application with every transaction within the retention remembered.
-fn app_of(prepared: &Prepared, store: &dyn BlockStore, tip: &Tip) -> Result<TransactionApp, StoreError> {
-    let (params, mempool) = (&prepared.genesis.params, &prepared.config.mempool);
-    let mut app = TransactionApp::new(prepared.genesis.chain, params.dedup_heights, mempool.transactions_max, mempool.bytes_max);
-    let mut next = Height(tip.height.0.saturating_sub(params.dedup_heights.into()) + 1);
-    while next <= tip.height {
-        let blocks = store.blocks_from(next, BLOCKS_AT_ONCE)?;
-        for stored in &blocks {
-            let block = stored.to_block().ok_or(StoreError::Corrupt { table: "blocks" })?;
-            app.finalize(&block);
-            next = block.header().height.next();
-        }
-        if blocks.is_empty() {
+impl History for Disk<'_> {
+    type Error = StoreError;
+
+    fn tip(&self) -> Result<Option<Tip>, StoreError> {
+        Ok(self.0.tip()?.map(|(height, view, digest)| Tip { view, height, digest }))
+    }
+
+    fn blocks_from(&self, from: Height, blocks_max: usize) -> Result<Vec<Block>, StoreError> {
+        let stored = self.0.blocks_from(from, blocks_max)?;
+        if stored.is_empty() {
             return Err(StoreError::Corrupt { table: "heights" });
         }
+        stored.iter().map(|stored| stored.to_block().ok_or(StoreError::Corrupt { table: "blocks" })).collect()
     }
-    Ok(app)
-}
 
-/// The last stored blocks: a peer that is too little behind for the sync stream asks for them by digest.
-fn recent_blocks(store: &dyn BlockStore, tip: Height) -> Result<Vec<Arc<Block>>, StoreError> {
-    let from = Height(tip.0.saturating_sub(RECENT_BLOCKS as u64 - 1).max(1));
-    if tip.0 == 0 {
-        return Ok(Vec::new());
+    fn notarization(&self, view: View) -> Result<Option<message::Certificate>, StoreError> {
+        self.0.certificate(view, CertificateKind::L)
     }
-    let stored = store.blocks_from(from, RECENT_BLOCKS)?;
-    stored.iter().map(|stored| stored.to_block().map(Arc::new).ok_or(StoreError::Corrupt { table: "blocks" })).collect()
-}
-
-/// The newest L-notarization at or below the tip: a block final as an ancestor has none of its own.
-fn newest_l(store: &dyn BlockStore, roster: &Roster, tip: Height) -> Result<Option<Certificate>, StoreError> {
-    for height in (1..=tip.0).rev().map(Height) {
-        let Some(block) = store.block_at(height)?.and_then(|stored| stored.to_block()) else { break };
-        if let Some(wire) = store.certificate(block.header().view, CertificateKind::L)? {
-            let bytes = message::encode(&wire);
-            let archived = message::access(&bytes).expect("bytes that were just encoded");
-            return Ok(roster.verify_certificate(archived).ok());
-        }
-    }
-    Ok(None)
 }

@@ -23,6 +23,7 @@ pub(super) use client::{Fetcher, run as fetch};
 pub(super) use server::accept as serve;
 
 use samara_types::block::PAYLOAD_BYTES_MAX;
+use samara_validator::catch_up::RunFault;
 use std::time::Duration;
 
 /// Bounds of catch-up.
@@ -123,6 +124,16 @@ impl SyncFault {
             SyncFault::Unproven => "unproven",
             SyncFault::Nothing => "nothing",
             SyncFault::Store => "store",
+        }
+    }
+}
+
+impl From<RunFault> for SyncFault {
+    fn from(fault: RunFault) -> SyncFault {
+        match fault {
+            RunFault::Malformed => SyncFault::Malformed,
+            RunFault::Unlinked => SyncFault::Unlinked,
+            RunFault::BadCertificate => SyncFault::BadCertificate,
         }
     }
 }

@@ -6,17 +6,15 @@ use super::super::telemetry::count;
 use super::stream::{Identity, RecordStream};
 use super::{RecordKind, SyncFault};
 use crate::bridge::ToHot;
-use samara_crypto::Certificate;
+use samara_consensus::Tip;
 use samara_storage::decode_block;
 use samara_types::block::genesis_digest;
-use samara_types::message::{ArchivedCertificate, CertificateKind, access};
-use samara_types::{Block, Digest, Height, ValidatorIndex, View};
+use samara_types::{Height, ValidatorIndex, View};
+use samara_validator::catch_up::Run;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Memory of a block beside its bytes, so that empty blocks count too.
-const BLOCK_OVERHEAD: usize = 512;
 /// How long the store may need to reach the height below the first one wanted.
 const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -68,14 +66,6 @@ async fn fetch(shared: &Shared, from: Height, peers: &[ValidatorIndex]) {
     }
 }
 
-/// Where the proven chain ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tip {
-    height: Height,
-    view: View,
-    digest: Digest,
-}
-
 /// The block below `from`. The hot reactor may be ahead of the store by what is still being written, so this waits for it.
 async fn our_tip(shared: &Shared, from: Height) -> Option<Tip> {
     let height = Height(from.0.saturating_sub(1));
@@ -110,19 +100,19 @@ async fn fetch_from(shared: &Shared, peer: ValidatorIndex, tip: &mut Tip) -> Res
     let mut run = Run::default();
     loop {
         match stream.receive().await? {
-            (RecordKind::Block, body) => run.add_block(tip, &body)?,
+            (RecordKind::Block, body) => run.add_block(tip, decode_block(&body).ok_or(SyncFault::Malformed)?, body.len())?,
             (RecordKind::Certificate, body) => run.add_certificate(body)?,
             (RecordKind::End, _) => break,
             (RecordKind::Request, _) => return Err(SyncFault::Malformed),
         }
         let limits = &shared.sync_limits;
-        if run.certified >= limits.run_blocks || (run.certified > 0 && run.bytes >= limits.run_bytes) {
+        if run.certified() >= limits.run_blocks || (run.certified() > 0 && run.bytes() >= limits.run_bytes) {
             deliver(shared, &mut run, tip).await?;
-        } else if run.bytes > limits.unproven_bytes_max {
+        } else if run.bytes() > limits.unproven_bytes_max {
             return Err(SyncFault::Unproven);
         }
     }
-    if run.certified > 0 {
+    if run.certified() > 0 {
         deliver(shared, &mut run, tip).await?;
     }
     if tip.height == before { Err(SyncFault::Nothing) } else { Ok(()) }
@@ -132,10 +122,7 @@ async fn fetch_from(shared: &Shared, peer: ValidatorIndex, tip: &mut Tip) -> Res
 /// runs at the most are under way between here, the hot reactor and the disk.
 async fn deliver(shared: &Shared, run: &mut Run, tip: &mut Tip) -> Result<(), SyncFault> {
     stored(shared, tip.height).await?;
-    let certificate = shared.roster.verify_certificate(run.certificate()?).map_err(|_| SyncFault::BadCertificate)?;
-    let (blocks, bytes) = run.take_proven(certificate);
-    let last = blocks.last().expect("a certified run is not empty").0.header();
-    *tip = Tip { height: last.height, view: last.view, digest: blocks.last().expect("not empty").0.digest() };
+    let (blocks, bytes) = run.prove(&shared.roster, tip)?;
     {
         let mut counters = shared.counters.borrow_mut();
         counters.sync_fetched_blocks += blocks.len() as u64;
@@ -143,65 +130,4 @@ async fn deliver(shared: &Shared, run: &mut Run, tip: &mut Tip) -> Result<(), Sy
     }
     shared.hot.deliver(ToHot::Synced { blocks, done: false }).await;
     Ok(())
-}
-
-/// Linked blocks that are not proven yet.
-#[derive(Default)]
-struct Run {
-    blocks: Vec<Block>,
-    bytes: usize,
-    /// Number of blocks up to and with the newest one that came with a certificate.
-    certified: usize,
-    /// That certificate, as it came.
-    certificate: Vec<u8>,
-}
-
-impl Run {
-    fn add_block(&mut self, tip: &Tip, body: &[u8]) -> Result<(), SyncFault> {
-        let block = decode_block(body).ok_or(SyncFault::Malformed)?;
-        let below =
-            self.blocks.last().map_or(*tip, |last| Tip { height: last.header().height, view: last.header().view, digest: last.digest() });
-        let header = block.header();
-        let linked = header.height == below.height.next() && header.parent_digest == below.digest && header.parent_view == below.view;
-        if !linked {
-            return Err(SyncFault::Unlinked);
-        }
-        self.bytes += body.len() + BLOCK_OVERHEAD;
-        self.blocks.push(block);
-        Ok(())
-    }
-
-    /// For the newest block, once. The signature is checked when the run is delivered.
-    fn add_certificate(&mut self, body: Vec<u8>) -> Result<(), SyncFault> {
-        let certificate = access::<ArchivedCertificate>(&body).ok_or(SyncFault::Malformed)?;
-        let newest = self.blocks.last().ok_or(SyncFault::Malformed)?;
-        if self.certified == self.blocks.len() {
-            return Err(SyncFault::Malformed);
-        }
-        let fits = certificate.kind == CertificateKind::L as u8
-            && certificate.digest == newest.digest().0
-            && certificate.view == newest.header().view.0;
-        if !fits {
-            return Err(SyncFault::BadCertificate);
-        }
-        self.certified = self.blocks.len();
-        self.certificate = body;
-        Ok(())
-    }
-
-    fn certificate(&self) -> Result<&ArchivedCertificate, SyncFault> {
-        access::<ArchivedCertificate>(&self.certificate).ok_or(SyncFault::Malformed)
-    }
-
-    fn take_proven(&mut self, certificate: Certificate) -> (Vec<(Block, Option<Certificate>)>, u64) {
-        let rest = self.blocks.split_off(self.certified);
-        let mut proven: Vec<_> = std::mem::replace(&mut self.blocks, rest).into_iter().map(|block| (block, None)).collect();
-        proven.last_mut().expect("certified is at least one").1 = Some(certificate);
-        let kept: usize = self.blocks.iter().map(|block| block.payload().len() + BLOCK_OVERHEAD).sum();
-        let bytes = self.bytes.saturating_sub(kept) as u64;
-        self.bytes = kept;
-        self.certified = 0;
-        self.certificate.clear();
-        (proven, bytes)
-    }
 }

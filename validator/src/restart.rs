@@ -1,0 +1,101 @@
+//! What disk remembers, put together: the finalized tip, recent transactions, own votes. The reactor and the simulator start from here.
+
+use samara_consensus::{Application, Recovery, Tip, TransactionApp};
+use samara_crypto::{Certificate, Roster};
+use samara_types::block::genesis_digest;
+use samara_types::{Block, Height, Params, Record, View, message};
+use std::sync::Arc;
+
+/// Blocks read at once while transactions are remembered.
+const BLOCKS_AT_ONCE: usize = 256;
+/// Stored blocks held for peers after a restart, as many views as are held while running.
+const RECENT_BLOCKS: usize = 32;
+
+/// The finalized chain on disk.
+pub trait History {
+    /// Why it cannot be read.
+    type Error;
+
+    /// The highest block; None before the first.
+    fn tip(&self) -> Result<Option<Tip>, Self::Error>;
+
+    /// Blocks from this height on, ascending, at most so many; at least one where the height is not above the tip.
+    fn blocks_from(&self, from: Height, blocks_max: usize) -> Result<Vec<Block>, Self::Error>;
+
+    /// The L-notarization of a view, if its block has one of its own.
+    fn notarization(&self, view: View) -> Result<Option<message::Certificate>, Self::Error>;
+}
+
+/// What the vote log and the block journal gave back.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// The vote log in order.
+    pub records: Vec<Record>,
+    /// The journal in order.
+    pub bodies: Vec<Block>,
+    /// The log is lost.
+    pub amnesia: bool,
+}
+
+/// Limits of the mempool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MempoolLimits {
+    /// Most transactions.
+    pub transactions_max: usize,
+    /// Most bytes.
+    pub bytes_max: usize,
+}
+
+/// Everything [`crate::Validator::new`] starts from.
+pub fn recover<H: History>(
+    history: &H,
+    roster: &Roster,
+    params: &Params,
+    mempool: MempoolLimits,
+    remembered: Remembered,
+) -> Result<(Recovery, TransactionApp), H::Error> {
+    let chain = roster.domain().chain;
+    let genesis = Tip { view: View::GENESIS, height: Height(0), digest: genesis_digest(&chain) };
+    let tip = history.tip()?.unwrap_or(genesis);
+    let mut app = TransactionApp::new(chain, params.dedup_heights, mempool.transactions_max, mempool.bytes_max);
+    remember_transactions(history, &mut app, params, tip.height)?;
+    let open = remembered.bodies.into_iter().filter(|block| block.header().view > tip.view);
+    let blocks = recent_blocks(history, tip.height)?.into_iter().chain(open).map(Arc::new).collect();
+    let tip_certificate = newest_notarization(history, roster, tip.height)?;
+    Ok((Recovery { tip, tip_certificate, blocks, records: remembered.records, amnesia: remembered.amnesia }, app))
+}
+
+/// Every transaction within the retention.
+fn remember_transactions<H: History>(history: &H, app: &mut TransactionApp, params: &Params, tip: Height) -> Result<(), H::Error> {
+    let mut next = Height(tip.0.saturating_sub(params.dedup_heights.into()) + 1);
+    while next <= tip {
+        let blocks = history.blocks_from(next, BLOCKS_AT_ONCE)?;
+        assert!(!blocks.is_empty(), "a history has blocks up to its tip");
+        for block in &blocks {
+            app.finalize(block);
+            next = block.header().height.next();
+        }
+    }
+    Ok(())
+}
+
+/// A peer that is too little behind for the sync stream asks for them by digest.
+fn recent_blocks<H: History>(history: &H, tip: Height) -> Result<Vec<Block>, H::Error> {
+    if tip.0 == 0 {
+        return Ok(Vec::new());
+    }
+    history.blocks_from(Height(tip.0.saturating_sub(RECENT_BLOCKS as u64 - 1).max(1)), RECENT_BLOCKS)
+}
+
+/// The newest one at or below the tip: a block final as an ancestor has none of its own.
+fn newest_notarization<H: History>(history: &H, roster: &Roster, tip: Height) -> Result<Option<Certificate>, H::Error> {
+    for height in (1..=tip.0).rev().map(Height) {
+        let Some(block) = history.blocks_from(height, 1)?.pop() else { break };
+        if let Some(wire) = history.notarization(block.header().view)? {
+            let bytes = message::encode(&wire);
+            let archived = message::access(&bytes).expect("bytes that were just encoded");
+            return Ok(roster.verify_certificate(archived).ok());
+        }
+    }
+    Ok(None)
+}
