@@ -1,14 +1,14 @@
 //! Encoding a slice, and the verdict on a root once enough of its chunks are there.
 
-use crate::locator::SliceEngine;
+use crate::code::Code;
+use crate::engine::Engine;
 use crate::tree::Tree;
-use reed_solomon_simd::rate::{DefaultRateDecoder, DefaultRateEncoder, RateDecoder, RateEncoder};
+use samara_types::shred::TOTAL_SHREDS_MAX;
 use samara_types::{CHUNK_BYTES, Digest, ShredIndex, SliceShape};
 
-/// Encoder and decoder with their working memory, reused from slice to slice (at most about 400 KiB, the largest shape).
+/// The code with its working memory, reused from slice to slice (at most about 150 KiB, the largest shape).
 pub struct Coder {
-    encoder: Option<DefaultRateEncoder<SliceEngine>>,
-    decoder: Option<DefaultRateDecoder<SliceEngine>>,
+    code: Code,
     /// Parity chunks of the slice in hand.
     parity: Vec<[u8; CHUNK_BYTES]>,
 }
@@ -74,9 +74,14 @@ impl Default for Coder {
 }
 
 impl Coder {
-    /// Without working memory; the first slice allocates it.
+    /// With the engine of the process ([`Engine::chosen`]) and without working memory; the first slice allocates it.
     pub fn new() -> Coder {
-        Coder { encoder: None, decoder: None, parity: Vec::new() }
+        Coder::with_engine(Engine::chosen())
+    }
+
+    /// With this engine. Panics if the CPU cannot run it.
+    pub fn with_engine(engine: Engine) -> Coder {
+        Coder { code: Code::new(engine), parity: Vec::new() }
     }
 
     /// The code word of `payload`. Panics if the counts are not canonical for its length (see [`SliceShape::is_canonical`]): they come
@@ -143,85 +148,36 @@ impl Coder {
         if shape.parity() == 0 {
             return;
         }
-        let parity = &mut parity[..shape.parity()];
-        let encoder = self.encoder(data.len(), parity.len());
-        for chunk in data {
-            encoder.add_original_shard(chunk).expect("as many chunks as announced, of the announced size");
-        }
-        let result = encoder.encode().expect("all chunks were added");
-        for (to, from) in parity.iter_mut().zip(result.recovery_iter()) {
-            to.copy_from_slice(from);
-        }
+        self.code.encode(data, &mut parity[..shape.parity()]);
     }
 
     /// Restores the data chunks that are not `present`, in place, from those of both kinds that are: at least `data` together.
     pub(crate) fn restore_data(&mut self, shape: SliceShape, data: &mut [[u8; CHUNK_BYTES]], parity: &[[u8; CHUNK_BYTES]], present: u128) {
         let is_present = |index: usize| present & (1 << index) != 0;
-        let missing = (0..data.len()).filter(|index| !is_present(*index)).count();
-        if missing == 0 {
-            return;
+        let mut received = [None; TOTAL_SHREDS_MAX];
+        let first_parity = data.len();
+        for (index, chunk) in parity.iter().enumerate().take(shape.parity()).filter(|(index, _)| is_present(first_parity + index)) {
+            received[index] = Some(chunk);
         }
-        let decoder = self.decoder(data.len(), shape.parity());
-        for (index, chunk) in data.iter().enumerate().filter(|(index, _)| is_present(*index)) {
-            decoder.add_original_shard(index, chunk).expect("each index once, in range");
-        }
-        let recovery = parity.iter().enumerate().take(shape.parity());
-        for (index, chunk) in recovery.filter(|(index, _)| is_present(data.len() + index)).take(missing) {
-            decoder.add_recovery_shard(index, chunk).expect("each index once, in range");
-        }
-        let result = decoder.decode().expect("exactly `data` chunks were added");
-        for (index, restored) in result.restored_original_iter() {
-            data[index].copy_from_slice(restored);
-        }
+        self.code.restore(data, is_present, &received[..shape.parity()]).expect("the caller holds as many chunks as data");
     }
 
     /// Writes the data chunks: copied where present, restored where not.
     fn fill_data(&mut self, shape: SliceShape, chunks: &[(ShredIndex, &[u8; CHUNK_BYTES])], bytes: &mut [u8]) -> Result<(), DecodeError> {
         let (data, total) = (usize::from(shape.data), usize::from(shape.total));
-        let mut present = vec![None; total];
+        let mut received = [None; TOTAL_SHREDS_MAX];
         for (index, chunk) in chunks.iter().filter(|(index, _)| index.at() < total) {
-            present[index.at()] = Some(*chunk);
+            received[index.at()] = Some(*chunk);
         }
-        if present.iter().flatten().count() < data {
+        if received.iter().flatten().count() < data {
             return Err(DecodeError::TooFew);
         }
         let out = &mut bytes.as_chunks_mut::<CHUNK_BYTES>().0[..data];
-        for (to, chunk) in out.iter_mut().zip(&present) {
+        let (received_data, received_parity) = received[..total].split_at(data);
+        for (to, chunk) in out.iter_mut().zip(received_data) {
             *to = chunk.copied().unwrap_or(*to);
         }
-        let missing = present[..data].iter().filter(|chunk| chunk.is_none()).count();
-        if missing == 0 {
-            return Ok(());
-        }
-        let decoder = self.decoder(data, shape.parity());
-        let (original, recovery) = present.split_at(data);
-        for (index, chunk) in original.iter().enumerate().filter_map(|(index, chunk)| chunk.map(|chunk| (index, chunk))) {
-            decoder.add_original_shard(index, chunk).expect("each index once, in range");
-        }
-        for (index, chunk) in recovery.iter().enumerate().filter_map(|(index, chunk)| chunk.map(|chunk| (index, chunk))).take(missing) {
-            decoder.add_recovery_shard(index, chunk).expect("each index once, in range");
-        }
-        let result = decoder.decode().expect("exactly `data` chunks were added");
-        for (index, restored) in result.restored_original_iter() {
-            out[index].copy_from_slice(restored);
-        }
-        Ok(())
-    }
-
-    fn encoder(&mut self, data: usize, parity: usize) -> &mut DefaultRateEncoder<SliceEngine> {
-        const SUPPORTED: &str = "every canonical shape is within the code's limits";
-        if let Some(encoder) = &mut self.encoder {
-            encoder.reset(data, parity, CHUNK_BYTES).expect(SUPPORTED);
-        }
-        self.encoder.get_or_insert_with(|| DefaultRateEncoder::new(data, parity, CHUNK_BYTES, SliceEngine::new(), None).expect(SUPPORTED))
-    }
-
-    fn decoder(&mut self, data: usize, parity: usize) -> &mut DefaultRateDecoder<SliceEngine> {
-        const SUPPORTED: &str = "every canonical shape is within the code's limits";
-        if let Some(decoder) = &mut self.decoder {
-            decoder.reset(data, parity, CHUNK_BYTES).expect(SUPPORTED);
-        }
-        self.decoder.get_or_insert_with(|| DefaultRateDecoder::new(data, parity, CHUNK_BYTES, SliceEngine::new(), None).expect(SUPPORTED))
+        self.code.restore(out, |index| received_data[index].is_some(), received_parity).map_err(|_| DecodeError::TooFew)
     }
 }
 

@@ -10,13 +10,23 @@
 
 #![deny(unsafe_code)]
 
+mod code;
 mod coder;
+mod engine;
 mod gathering;
 mod leaves;
+mod library;
 mod locator;
+mod plan;
+mod simd;
 mod tree;
 
+pub use code::{Chunk, Code, TooFew};
 pub use coder::{CodeWord, Coder, DecodeError};
+pub use engine::{Engine, EngineError, set_engine};
 pub use gathering::{Finished, Gathering, Malformed};
 pub use leaves::{Leaf, Unhashed, hash_burst};
+pub use plan::CODE_CHUNKS_MAX;
+#[cfg(target_arch = "x86_64")]
+pub use simd::GfniEngine;
 pub use tree::{root_from_leaf, root_from_path};
