@@ -9,9 +9,9 @@
 
 pub mod cluster;
 mod plots;
-mod process;
+pub(crate) mod process;
 mod progress;
-mod report;
+pub(crate) mod report;
 mod run;
 mod schedule;
 mod verify;

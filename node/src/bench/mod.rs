@@ -6,6 +6,7 @@
 //! A bench fixes its inputs, checks before measuring that both sides compute the same bytes, and returns its rows. What counts is the
 //! ratio: both medians come from batches that alternate within one run, so that a slow minute of the machine slows both.
 
+pub mod dataplane;
 pub mod erasure;
 pub mod measure;
 
@@ -28,6 +29,8 @@ pub struct BenchArgs {
 pub enum BenchWhat {
     /// Reed-Solomon encoding and decoding of 1,024 B chunks.
     Erasure(BenchOptions),
+    /// Every rung of the dataplane beside its rivals, on a wire of its own: round trips, rates, latency under load, relay fan-out.
+    Dataplane(dataplane::DataplaneArgs),
 }
 
 /// What every bench takes.
@@ -88,6 +91,7 @@ pub struct Document {
 pub fn command(args: &BenchArgs) -> Result<(), Exit> {
     match &args.what {
         BenchWhat::Erasure(options) => print(options, erasure::rows),
+        BenchWhat::Dataplane(args) => dataplane::command(args),
     }
 }
 
