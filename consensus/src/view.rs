@@ -26,8 +26,8 @@ pub(crate) struct ViewState {
     /// Whether we proposed.
     pub proposed: bool,
     /// Own signatures, once durable, for retransmission.
-    pub own_vote: Option<[u8; 48]>,
-    pub own_nullify: Option<[u8; 48]>,
+    pub own_vote: Option<[u8; 96]>,
+    pub own_nullify: Option<[u8; 96]>,
     pub proposal: ProposalState,
     /// Two commitments of the leader were seen: rule (i) forbids voting for either by l.11.
     pub equivocated: bool,

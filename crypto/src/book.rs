@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wire vote -> add (bytes and bits only) -> weight reaches a threshold -> settle: one pairing check for everything unverified
-//!                                                                           | fails: bisect -> culprits dropped and barred
+//!                                                                           | fails: halve -> culprits dropped and barred
 //!                                                                           v
 //!                                              verified aggregate of the subject -> certificate
 //! ```
@@ -19,10 +19,10 @@
 //! - a culprit loses everything unverified in this view and can add nothing more to it. What was verified stays: it is inside an aggregate.
 
 use crate::bisect;
-use crate::bls::{self, SIGNATURE_BYTES};
+use crate::bls::curve::{G1, G1Affine, sum_g1};
+use crate::bls::{self, VOTE_SIGNATURE_BYTES, VoteResidual};
 use crate::certificate::Certificate;
 use crate::roster::Roster;
-use blst::min_sig::{AggregateSignature, Signature};
 use samara_types::message::{self, CertificateKind};
 use samara_types::{Digest, Evidence, Offence, SignerBitmap, Stake, Subject, ValidatorIndex, View};
 
@@ -78,8 +78,8 @@ pub struct ViewBook {
 /// What one signer said in this view.
 #[derive(Clone, Debug, Default)]
 struct SignerPage {
-    votes: [Option<(Digest, [u8; SIGNATURE_BYTES])>; 2],
-    nullify: Option<[u8; SIGNATURE_BYTES]>,
+    votes: [Option<(Digest, [u8; VOTE_SIGNATURE_BYTES])>; 2],
+    nullify: Option<[u8; VOTE_SIGNATURE_BYTES]>,
     barred: bool,
 }
 
@@ -89,7 +89,9 @@ struct Tally {
     subject: Subject,
     unverified: SignerBitmap,
     verified: SignerBitmap,
-    aggregate: AggregateSignature,
+    aggregate: G1,
+    /// The subject on the curve, negated: hashed once for all its settles.
+    minus_hash: Option<G1Affine>,
 }
 
 impl ViewBook {
@@ -108,7 +110,7 @@ impl ViewBook {
     ///
     /// # Panics
     /// If the subject is of another view or the signer outside the set: the caller routes by view and knows its peers.
-    pub fn add(&mut self, subject: Subject, signer: ValidatorIndex, signature: [u8; SIGNATURE_BYTES]) -> Added {
+    pub fn add(&mut self, subject: Subject, signer: ValidatorIndex, signature: [u8; VOTE_SIGNATURE_BYTES]) -> Added {
         assert_eq!(subject.view(), self.view, "a book is about one view");
         if self.signers[signer.at()].barred {
             return Added::Barred;
@@ -127,7 +129,7 @@ impl ViewBook {
     ///
     /// # Panics
     /// As [`ViewBook::add`], and if the signature is no encoding of a curve point, which our own signer does not produce.
-    pub fn add_own(&mut self, subject: Subject, signer: ValidatorIndex, signature: [u8; SIGNATURE_BYTES]) {
+    pub fn add_own(&mut self, subject: Subject, signer: ValidatorIndex, signature: [u8; VOTE_SIGNATURE_BYTES]) {
         if matches!(self.add(subject, signer, signature), Added::Excess | Added::Barred) {
             return;
         }
@@ -135,7 +137,7 @@ impl ViewBook {
         if tally.verified.contains(signer) {
             return;
         }
-        let signature = bls::decode_signature(&signature).expect("our own signature is a curve point");
+        let signature = G1Affine::deserialize(&signature).expect("our own signature is a curve point");
         tally.accept(&[(signer, signature)]);
     }
 
@@ -147,23 +149,26 @@ impl ViewBook {
     /// Verifies everything unverified of a subject in one batch and drops and bars those whose signature is bad.
     pub fn settle(&mut self, roster: &Roster, subject: &Subject) -> Settled {
         let pending = self.tally(subject).map(|tally| tally.unverified).unwrap_or_default();
-        let (group, mut culprits) = self.decode(roster, subject, &pending);
+        let (signers, points, mut culprits) = self.decode(subject, &pending);
         let message = subject.signing_bytes(roster.domain());
+        let mut minus_hash = self.tally(subject).and_then(|tally| tally.minus_hash);
         let mut pairing_checks = 0;
-        let bad = bisect::culprits(group.len(), |range| {
+        let bad = bisect::culprits(signers.len(), |range| {
             pairing_checks += 1;
-            let part = &group[range];
-            if roster.knows_all(&message, part.iter().map(|(signer, _)| (*signer, self.stored(*signer, subject)))) {
-                return true;
+            let part = &signers[range.clone()];
+            if roster.knows_all(&message, part.iter().map(|signer| (*signer, self.stored(*signer, subject)))) {
+                return VoteResidual::zero();
             }
-            let key = roster.key_of(&part.iter().map(|(signer, _)| *signer).collect());
-            let signature = bls::sum(part.iter().map(|(_, signature)| signature)).to_signature();
-            bls::verify_vote(&signature, &key, &message)
+            let key = roster.key_of(&part.iter().copied().collect());
+            let minus_hash = minus_hash.get_or_insert_with(|| bls::minus_vote_hash(roster.domain(), subject));
+            VoteResidual::new(sum_g1(&points[range]), &key, minus_hash)
         });
-        culprits.extend(bad.iter().map(|&at| group[at].0));
-        let good: Vec<_> = group.iter().filter(|(signer, _)| !culprits.contains(signer)).copied().collect();
+        culprits.extend(bad.iter().map(|&at| signers[at]));
+        let good: Vec<_> = signers.into_iter().zip(points).filter(|(signer, _)| !culprits.contains(signer)).collect();
         if !good.is_empty() {
-            self.tally_mut(subject).accept(&good);
+            let tally = self.tally_mut(subject);
+            tally.minus_hash = minus_hash;
+            tally.accept(&good);
         }
         for &culprit in &culprits {
             self.bar(culprit);
@@ -213,7 +218,7 @@ impl ViewBook {
         let mut votes = [first, second];
         votes.sort_unstable_by_key(|(digest, _)| *digest);
         let proven = votes.iter().all(|(digest, signature)| roster.verify_subject(accused, &Subject::Vote(self.view, *digest), signature));
-        let encode = |(digest, signature): &(Digest, [u8; SIGNATURE_BYTES])| {
+        let encode = |(digest, signature): &(Digest, [u8; VOTE_SIGNATURE_BYTES])| {
             message::encode(&message::Vote { view: self.view.0, digest: digest.0, signature: *signature }).to_vec()
         };
         let proof = || votes.iter().flat_map(encode).collect();
@@ -233,26 +238,23 @@ impl ViewBook {
         &mut self.tallies[at]
     }
 
-    /// The signatures of `pending` as points; those that are no points are culprits already.
-    fn decode(
-        &self,
-        roster: &Roster,
-        subject: &Subject,
-        pending: &SignerBitmap,
-    ) -> (Vec<(ValidatorIndex, Signature)>, Vec<ValidatorIndex>) {
-        let mut group = Vec::with_capacity(pending.count());
-        let mut culprits = Vec::new();
+    /// The signatures of `pending` as points, with their signers beside; those that are no points are culprits already.
+    fn decode(&self, subject: &Subject, pending: &SignerBitmap) -> (Vec<ValidatorIndex>, Vec<G1Affine>, Vec<ValidatorIndex>) {
+        let count = pending.count();
+        let (mut signers, mut points, mut culprits) = (Vec::with_capacity(count), Vec::with_capacity(count), Vec::new());
         for signer in pending.iter() {
-            let bytes = self.stored(signer, subject);
-            match roster.decode_signature(bytes) {
-                Some(signature) => group.push((signer, signature)),
+            match G1Affine::deserialize(self.stored(signer, subject)) {
+                Some(point) => {
+                    signers.push(signer);
+                    points.push(point);
+                }
                 None => culprits.push(signer),
             }
         }
-        (group, culprits)
+        (signers, points, culprits)
     }
 
-    fn stored(&self, signer: ValidatorIndex, subject: &Subject) -> &[u8; SIGNATURE_BYTES] {
+    fn stored(&self, signer: ValidatorIndex, subject: &Subject) -> &[u8; VOTE_SIGNATURE_BYTES] {
         self.signers[signer.at()].signature(subject).expect("whoever is in a tally has its signature stored")
     }
 
@@ -271,7 +273,7 @@ impl ViewBook {
 }
 
 impl SignerPage {
-    fn store(&mut self, subject: &Subject, signature: [u8; SIGNATURE_BYTES]) -> Added {
+    fn store(&mut self, subject: &Subject, signature: [u8; VOTE_SIGNATURE_BYTES]) -> Added {
         let Subject::Vote(_, digest) = subject else {
             return match self.nullify.replace(signature) {
                 None => Added::New,
@@ -289,7 +291,7 @@ impl SignerPage {
         if self.votes.iter().flatten().count() == 1 { Added::New } else { Added::Conflict }
     }
 
-    fn signature(&self, subject: &Subject) -> Option<&[u8; SIGNATURE_BYTES]> {
+    fn signature(&self, subject: &Subject) -> Option<&[u8; VOTE_SIGNATURE_BYTES]> {
         match subject {
             Subject::Nullify(_) => self.nullify.as_ref(),
             Subject::Vote(_, digest) => self.votes.iter().flatten().find(|(stored, _)| stored == digest).map(|(_, signature)| signature),
@@ -311,7 +313,7 @@ impl SignerPage {
 impl Tally {
     fn new(subject: Subject) -> Tally {
         let nobody = SignerBitmap::default();
-        Tally { subject, unverified: nobody, verified: nobody, aggregate: bls::sum([]) }
+        Tally { subject, unverified: nobody, verified: nobody, aggregate: G1::default(), minus_hash: None }
     }
 
     fn signers(&self) -> SignerBitmap {
@@ -323,8 +325,9 @@ impl Tally {
     }
 
     /// Takes signatures over into the verified aggregate.
-    fn accept(&mut self, group: &[(ValidatorIndex, Signature)]) {
-        self.aggregate.add_aggregate(&bls::sum(group.iter().map(|(_, signature)| signature)));
+    fn accept(&mut self, group: &[(ValidatorIndex, G1Affine)]) {
+        let points: Vec<_> = group.iter().map(|(_, point)| *point).collect();
+        self.aggregate = self.aggregate.plus(&sum_g1(&points));
         for (signer, _) in group {
             self.unverified.remove(*signer);
             self.verified.insert(*signer);

@@ -5,8 +5,8 @@
 //! pairing equation.
 
 use crate::bls;
-use crate::roster::Roster;
-use blst::min_sig::AggregateSignature;
+use crate::bls::curve::{G1, G1Affine};
+use crate::roster::{KeySum, Roster};
 use samara_types::message::{self, ArchivedCertificate, CertificateKind};
 use samara_types::{Digest, SignerBitmap, Subject, View};
 
@@ -50,7 +50,7 @@ impl CertificateReject {
 pub struct Certificate {
     kind: CertificateKind,
     subject: Subject,
-    signature: [u8; bls::SIGNATURE_BYTES],
+    signature: [u8; bls::AGGREGATE_BYTES],
     signers: SignerBitmap,
     validators: usize,
 }
@@ -62,13 +62,13 @@ impl Certificate {
         kind: CertificateKind,
         subject: Subject,
         signers: SignerBitmap,
-        aggregate: &AggregateSignature,
+        aggregate: &G1,
     ) -> Option<Certificate> {
         let fits = (kind == CertificateKind::Nullification) == matches!(subject, Subject::Nullify(_));
         let enough = roster.set().weight(&signers) >= roster.threshold(kind);
         let validators = roster.set().len();
         (fits && enough).then(|| {
-            let signature = aggregate.to_signature().compress();
+            let signature = aggregate.compress();
             if let Some((memo, set)) = roster.memo() {
                 memo.certificate(set, &signers, &subject.signing_bytes(roster.domain()), &signature, || true);
             }
@@ -113,31 +113,48 @@ impl Certificate {
     }
 }
 
-pub(crate) fn verify(roster: &Roster, message: &ArchivedCertificate) -> Result<Certificate, CertificateReject> {
-    let kind = CertificateKind::from_byte(message.kind).ok_or(CertificateReject::UnknownKind)?;
-    let (view, digest) = (View(message.view.to_native()), Digest(message.digest));
-    let subject = match kind {
-        CertificateKind::Nullification if digest != Digest::ZERO => return Err(CertificateReject::DigestInNullification),
-        CertificateKind::Nullification => Subject::Nullify(view),
-        CertificateKind::M | CertificateKind::L => Subject::Vote(view, digest),
-    };
-    let validators = roster.set().len();
-    let signers = SignerBitmap::from_bytes(&message.signers, validators).ok_or(CertificateReject::BadBitmap)?;
-    if roster.set().weight(&signers) < roster.threshold(kind) {
-        return Err(CertificateReject::TooLittleWeight);
-    }
-    let aggregate = roster.decode_signature(&message.signature).ok_or(CertificateReject::BadEncoding)?;
-    let signed = subject.signing_bytes(roster.domain());
-    let check = || bls::verify_vote(&aggregate, &roster.key_of(&signers), &signed);
-    let valid = match roster.memo() {
-        Some((memo, set)) => memo.certificate(set, &signers, &signed, &message.signature, check),
-        None => check(),
-    };
-    if !valid {
-        return Err(CertificateReject::BadSignature);
-    }
-    Ok(Certificate { kind, subject, signature: message.signature, signers, validators })
+/// A certificate whose cheap checks passed: all but the pairing.
+struct Claim {
+    certificate: Certificate,
+    aggregate: G1Affine,
 }
+
+impl Claim {
+    fn read(roster: &Roster, message: &ArchivedCertificate) -> Result<Claim, CertificateReject> {
+        let kind = CertificateKind::from_byte(message.kind).ok_or(CertificateReject::UnknownKind)?;
+        let (view, digest) = (View(message.view.to_native()), Digest(message.digest));
+        let subject = match kind {
+            CertificateKind::Nullification if digest != Digest::ZERO => return Err(CertificateReject::DigestInNullification),
+            CertificateKind::Nullification => Subject::Nullify(view),
+            CertificateKind::M | CertificateKind::L => Subject::Vote(view, digest),
+        };
+        let validators = roster.set().len();
+        let signers = SignerBitmap::from_bytes(&message.signers, validators).ok_or(CertificateReject::BadBitmap)?;
+        if roster.set().weight(&signers) < roster.threshold(kind) {
+            return Err(CertificateReject::TooLittleWeight);
+        }
+        let aggregate = roster.decode_aggregate(&message.signature).ok_or(CertificateReject::BadEncoding)?;
+        Ok(Claim { certificate: Certificate { kind, subject, signature: message.signature, signers, validators }, aggregate })
+    }
+
+    fn holds(&self, roster: &Roster, keys: &mut KeySum) -> bool {
+        let Certificate { subject, signers, signature, .. } = &self.certificate;
+        let hash = || bls::minus_vote_hash(roster.domain(), subject);
+        let mut check = || bls::verify(&self.aggregate.into(), &roster.key_after(keys, signers), &hash());
+        match roster.memo() {
+            Some((memo, set)) => memo.certificate(set, signers, &subject.signing_bytes(roster.domain()), signature, check),
+            None => check(),
+        }
+    }
+}
+
+pub(crate) fn verify(roster: &Roster, keys: &mut KeySum, message: &ArchivedCertificate) -> Result<Certificate, CertificateReject> {
+    let claim = Claim::read(roster, message)?;
+    if claim.holds(roster, keys) { Ok(claim.certificate) } else { Err(CertificateReject::BadSignature) }
+}
+
+mod run;
+pub(crate) use run::verify_run;
 
 #[cfg(test)]
 mod tests;

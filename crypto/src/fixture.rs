@@ -52,7 +52,7 @@ impl Cluster {
         Cluster::of(&vec![1; validators])
     }
 
-    pub fn sign(&self, index: u16, subject: &Subject) -> [u8; 48] {
+    pub fn sign(&self, index: u16, subject: &Subject) -> [u8; 96] {
         self.keys[usize::from(index)].vote.sign(&DOMAIN, subject)
     }
 

@@ -10,8 +10,8 @@
 //!
 //! Nobody has one unless [`crate::Roster::with_memo`] and [`crate::VoteSecret::with_memo`] were called. Bounded: a full table is emptied.
 
-use crate::bls::{self, PUBLIC_KEY_BYTES, SIGNATURE_BYTES};
-use blst::min_sig::Signature;
+use crate::bls::curve::G1Affine;
+use crate::bls::{AGGREGATE_BYTES, PUBLIC_KEY_BYTES, VOTE_SIGNATURE_BYTES};
 use samara_types::shred::COMMITMENT_BYTES;
 use samara_types::subject::SUBJECT_BYTES;
 use samara_types::{Digest, SignerBitmap};
@@ -24,7 +24,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const ENTRIES_MAX: usize = 1 << 15;
 
 type PublicKey = [u8; PUBLIC_KEY_BYTES];
-type Wire = [u8; SIGNATURE_BYTES];
+type Wire = [u8; VOTE_SIGNATURE_BYTES];
+type Aggregate = [u8; AGGREGATE_BYTES];
 type Message = [u8; SUBJECT_BYTES];
 
 /// See the module.
@@ -37,9 +38,9 @@ struct Tables {
     signed: HashMap<(PublicKey, Message), Wire>,
     /// Whether a signature is this key's over this message.
     votes: HashMap<Wire, (PublicKey, Message, bool)>,
-    points: HashMap<Wire, Option<Signature>>,
+    points: HashMap<Aggregate, Option<G1Affine>>,
     /// Whether an aggregate is that of these members (of the set with this fingerprint) over this message.
-    certificates: HashMap<(Wire, Digest), (SignerBitmap, Message, bool)>,
+    certificates: HashMap<(Aggregate, Digest), (SignerBitmap, Message, bool)>,
     slices: HashMap<[u8; 64], ([u8; 32], [u8; COMMITMENT_BYTES], bool)>,
 }
 
@@ -68,12 +69,12 @@ impl Memo {
         signature
     }
 
-    /// Decodes, once per encoding.
-    pub(crate) fn point(&self, bytes: &Wire) -> Option<Signature> {
+    /// Decompresses, once per encoding.
+    pub(crate) fn point(&self, bytes: &Aggregate) -> Option<G1Affine> {
         if let Some(known) = self.tables().points.get(bytes) {
             return *known;
         }
-        let point = bls::decode_signature(bytes);
+        let point = G1Affine::uncompress(bytes);
         keep(&mut self.tables().points, *bytes, point);
         point
     }
@@ -101,7 +102,7 @@ impl Memo {
         set: &Digest,
         members: &SignerBitmap,
         message: &Message,
-        aggregate: &Wire,
+        aggregate: &Aggregate,
         check: impl FnOnce() -> bool,
     ) -> bool {
         if let Some((known_members, known_message, verdict)) = self.tables().certificates.get(&(*aggregate, *set))

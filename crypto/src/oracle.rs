@@ -21,11 +21,11 @@ pub fn public_key(secret: &[u8; 32]) -> [u8; 96] {
     encode_g2((G2Projective::generator() * scalar(secret)).into_affine())
 }
 
-pub fn sign(secret: &[u8; 32], message: &[u8], tag: &[u8]) -> [u8; 48] {
-    encode_g1((hash(message, tag) * scalar(secret)).into_affine())
+pub fn sign(secret: &[u8; 32], message: &[u8], tag: &[u8]) -> G1Affine {
+    (hash(message, tag) * scalar(secret)).into_affine()
 }
 
-/// The pairing equation of a vote with the sum of `keys`, term by term.
+/// The pairing equation of a vote with the sum of `keys`, term by term. Refuses aggregates that are no elements of the subgroup.
 pub fn verifies(signature: &[u8; 48], keys: &[[u8; 96]], message: &[u8]) -> bool {
     let key: G2Projective = keys.iter().map(|key| G2Affine::deserialize_compressed(&key[..]).unwrap()).sum();
     let Ok(signature) = G1Affine::deserialize_compressed(&signature[..]) else { return false };
@@ -43,14 +43,32 @@ pub fn scalar_bytes(scalar: Fr) -> [u8; 32] {
     bytes
 }
 
-pub fn decode_g1(bytes: &[u8; 48]) -> G1Affine {
+/// A point as it stands in a vote.
+pub fn decode_g1(bytes: &[u8; 96]) -> G1Affine {
+    G1Affine::deserialize_uncompressed_unchecked(&bytes[..]).unwrap()
+}
+
+/// A point as it stands in a vote.
+pub fn encode_g1(point: G1Affine) -> [u8; 96] {
+    let mut bytes = [0; 96];
+    point.serialize_uncompressed(&mut bytes[..]).unwrap();
+    bytes
+}
+
+/// A point as it stands in a certificate.
+pub fn uncompress_g1(bytes: &[u8; 48]) -> G1Affine {
     G1Affine::deserialize_compressed_unchecked(&bytes[..]).unwrap()
 }
 
-pub fn encode_g1(point: G1Affine) -> [u8; 48] {
+/// A point as it stands in a certificate.
+pub fn compress_g1(point: G1Affine) -> [u8; 48] {
     let mut bytes = [0; 48];
     point.serialize_compressed(&mut bytes[..]).unwrap();
     bytes
+}
+
+pub fn decode_g2(bytes: &[u8; 96]) -> G2Affine {
+    G2Affine::deserialize_compressed(&bytes[..]).unwrap()
 }
 
 pub fn encode_g2(point: G2Affine) -> [u8; 96] {
@@ -81,8 +99,15 @@ pub fn outside_g2() -> G2Affine {
     points.into_iter().find(|point| !point.is_in_correct_subgroup_assuming_on_curve()).unwrap()
 }
 
+/// A point beside the G1 curve, as it would stand in a vote.
+pub fn off_curve_g1() -> [u8; 96] {
+    let mut bytes = encode_g1(G1Affine::generator());
+    bytes[95] ^= 1;
+    bytes
+}
+
 /// An x that belongs to no point of the G1 curve, in the compressed form.
-pub fn off_curve_g1() -> [u8; 48] {
+pub fn compressed_off_curve_g1() -> [u8; 48] {
     let x = (1u64..).find(|&x| G1Affine::get_point_from_x_unchecked(Fq::from(x), false).is_none()).unwrap();
     let mut bytes = [0; 48];
     bytes[40..].copy_from_slice(&x.to_be_bytes());

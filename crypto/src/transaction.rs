@@ -14,7 +14,7 @@
 //! The coefficients are BLAKE3 output over all ids and signatures of the batch (an id covers chain, key, nonce and data), so they are
 //! fixed only after every input is, and the same batch gives the same coefficients everywhere.
 
-use crate::bisect;
+use crate::bisect::{self, Residual};
 use crate::identity::{IdentitySecret, is_canonical};
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
@@ -91,7 +91,7 @@ fn verdicts(transactions: &[Transaction<'_>], ids: &[TransactionId]) -> Vec<bool
             good[term.at] = true;
         }
         let coefficients = coefficients(transactions, ids, &terms);
-        for bad in bisect::culprits(terms.len(), |range| holds(&terms, &coefficients, range)) {
+        for bad in bisect::culprits(terms.len(), |range| error(&terms, &coefficients, range)) {
             good[terms[bad].at] = false;
         }
     }
@@ -143,13 +143,23 @@ fn coefficients(transactions: &[Transaction<'_>], ids: &[TransactionId], terms: 
     terms.iter().map(next).collect()
 }
 
-/// The equation over the terms of `range`.
-fn holds(terms: &[Term], coefficients: &[Scalar], range: Range<usize>) -> bool {
+/// How far the terms of `range` are from the equation, but for the cofactor.
+fn error(terms: &[Term], coefficients: &[Scalar], range: Range<usize>) -> EdwardsPoint {
     let (terms, z) = (&terms[range.clone()], &coefficients[range]);
     let base: Scalar = terms.iter().zip(z).map(|(term, z)| z * term.s).sum();
     let scalars = std::iter::once(-base).chain(z.iter().copied()).chain(terms.iter().zip(z).map(|(term, z)| z * term.k));
     let points = std::iter::once(ED25519_BASEPOINT_POINT).chain(terms.iter().map(|term| term.r)).chain(terms.iter().map(|term| term.a));
-    EdwardsPoint::vartime_multiscalar_mul(scalars, points).mul_by_cofactor().is_identity()
+    EdwardsPoint::vartime_multiscalar_mul(scalars, points)
+}
+
+impl Residual for EdwardsPoint {
+    fn is_zero(&self) -> bool {
+        self.mul_by_cofactor().is_identity()
+    }
+
+    fn minus(&self, part: &EdwardsPoint) -> EdwardsPoint {
+        self - part
+    }
 }
 
 #[cfg(test)]

@@ -75,9 +75,9 @@ macro_rules! kinds {
 
 kinds! {
     /// A [`Vote`].
-    Vote = 1, "vote", Critical, 96;
+    Vote = 1, "vote", Critical, 144;
     /// A [`Nullify`].
-    Nullify = 2, "nullify", Critical, 64;
+    Nullify = 2, "nullify", Critical, 112;
     /// A [`Certificate`].
     Certificate = 3, "certificate", Critical, 128 + 128;
     /// A slice announcement: [`crate::shred::ShredHeader`], then the 32 B root.
@@ -100,6 +100,12 @@ kinds! {
     Transactions = 48, "transactions", Low, MESSAGE_BYTES_MAX;
 }
 
+/// Bytes of the signature of a vote or nullify: a G1 point with both coordinates. Twice those of a compressed point, so that the receiver
+/// computes no square root, which costs more than all else that a vote of a large set costs.
+pub const VOTE_SIGNATURE_BYTES: usize = 96;
+/// Bytes of the aggregate signature of a certificate: a compressed G1 point.
+pub const AGGREGATE_BYTES: usize = 48;
+
 /// A vote for a block.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Vote {
@@ -108,7 +114,7 @@ pub struct Vote {
     /// Digest of the block.
     pub digest: [u8; 32],
     /// BLS signature over the subject.
-    pub signature: [u8; 48],
+    pub signature: [u8; VOTE_SIGNATURE_BYTES],
 }
 
 /// A vote to leave a view without a block.
@@ -117,7 +123,7 @@ pub struct Nullify {
     /// The view.
     pub view: u64,
     /// BLS signature over the subject.
-    pub signature: [u8; 48],
+    pub signature: [u8; VOTE_SIGNATURE_BYTES],
 }
 
 /// Kinds of certificate on the wire.
@@ -158,7 +164,7 @@ pub struct Certificate {
     /// [`CertificateKind`] as a byte.
     pub kind: u8,
     /// Aggregate BLS signature.
-    pub signature: [u8; 48],
+    pub signature: [u8; AGGREGATE_BYTES],
     /// Who signed: [`crate::SignerBitmap::to_bytes`].
     pub signers: Vec<u8>,
 }

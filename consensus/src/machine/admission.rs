@@ -18,7 +18,7 @@ impl<A: Application> Consensus<A> {
         self.add(from, Subject::Nullify(View(nullify.view.to_native())), nullify.signature);
     }
 
-    fn add(&mut self, from: ValidatorIndex, subject: Subject, signature: [u8; 48]) {
+    fn add(&mut self, from: ValidatorIndex, subject: Subject, signature: [u8; 96]) {
         self.stats.votes_received += 1;
         let view = subject.view();
         self.heard(from);

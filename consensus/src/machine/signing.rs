@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Records on their way to disk, oldest first.
 #[derive(Default)]
 pub(super) struct Unsigned {
-    queue: VecDeque<(Record, Option<[u8; 48]>)>,
+    queue: VecDeque<(Record, Option<[u8; 96]>)>,
     durable: u64,
 }
 
@@ -61,7 +61,7 @@ impl<A: Application> Consensus<A> {
     }
 
     /// The signature is made while the disk works; it stays here until the record is durable.
-    fn sign(&self, record: &Record) -> Option<[u8; 48]> {
+    fn sign(&self, record: &Record) -> Option<[u8; 96]> {
         let subject = match record {
             Record::Vote(view, digest) => Subject::Vote(*view, *digest),
             Record::Nullify(view) => Subject::Nullify(*view),
@@ -85,7 +85,7 @@ impl<A: Application> Consensus<A> {
     }
 
     /// A durable vote or nullify counts here and leaves, also if its view was finalized meanwhile: others may still need it.
-    pub(super) fn release(&mut self, record: Record, signature: [u8; 48]) {
+    pub(super) fn release(&mut self, record: Record, signature: [u8; 96]) {
         let (view, me) = (record.view(), self.config.me);
         let alive = view > self.chain.tip().view;
         match record {

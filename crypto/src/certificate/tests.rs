@@ -1,11 +1,12 @@
 use super::*;
+use crate::bls::curve::sum_g1;
 use crate::fixture::{Cluster, DOMAIN, NULLIFY, VIEW, vote};
 use crate::oracle;
 use samara_types::{ChainId, SigningDomain, ValidatorIndex};
 
 fn aggregate(cluster: &Cluster, subject: &Subject, signers: &[u16]) -> [u8; 48] {
-    let signatures: Vec<_> = signers.iter().map(|&index| bls::decode_signature(&cluster.sign(index, subject)).unwrap()).collect();
-    bls::sum(&signatures).to_signature().compress()
+    let signatures: Vec<_> = signers.iter().map(|&index| G1Affine::deserialize(&cluster.sign(index, subject)).unwrap()).collect();
+    sum_g1(&signatures).compress()
 }
 
 /// A message put together by hand: `signed` went into the aggregate, `claimed` into the bitmap.
@@ -170,13 +171,13 @@ fn aggregates_that_are_no_group_elements_are_refused() {
     let base = good(&cluster);
     let mut infinity = [0; 48];
     infinity[0] = 0xc0;
-    for signature in [infinity, [0; 48], oracle::off_curve_g1()] {
+    for signature in [infinity, [0; 48], oracle::compressed_off_curve_g1()] {
         let verdict = cluster.verify(&message::Certificate { signature, ..base.clone() });
         assert_eq!(verdict, Err(CertificateReject::BadEncoding));
     }
-    let valid = oracle::decode_g1(&base.signature);
+    let valid = oracle::uncompress_g1(&base.signature);
     for part in [oracle::cofactor_g1(), oracle::order_three_g1()] {
-        let signature = oracle::encode_g1((valid + part).into());
+        let signature = oracle::compress_g1((valid + part).into());
         let verdict = cluster.verify(&message::Certificate { signature, ..base.clone() });
         assert_eq!(verdict, Err(CertificateReject::BadSignature), "outside the subgroup");
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bls::curve::sum_g2;
 use crate::fixture::{Cluster, DOMAIN, entry, keyring, vote};
 use crate::oracle;
 use samara_types::{ChainId, Digest, Epoch, SliceIndex, SliceShape, View};
@@ -37,34 +38,68 @@ fn a_set_with_one_bad_key_is_refused_by_name() {
 #[test]
 fn a_key_chosen_as_a_difference_has_no_proof() {
     let mut entries = entries();
-    let victim = bls::decode_public_key(&entries[0].vote_key).unwrap();
+    let victim = oracle::decode_g2(&entries[0].vote_key);
     let rogue_secret = keyring(9).vote;
-    let mut difference = AggregatePublicKey::from_public_key(&bls::decode_public_key(&rogue_secret.public_key()).unwrap());
-    difference.sub_aggregate(&AggregatePublicKey::from_public_key(&victim));
-    entries[3].vote_key = difference.to_public_key().compress();
+    let difference = oracle::decode_g2(&rogue_secret.public_key()) - victim;
+    entries[3].vote_key = oracle::encode_g2(difference.into());
     // With it, the rogue alone makes what would pass as the aggregate of both.
-    let mut sum = difference;
-    sum.add_public_key(&victim, false).unwrap();
-    let forged = bls::decode_signature(&rogue_secret.sign(&DOMAIN, &vote(1))).unwrap();
-    assert!(bls::verify_vote(&forged, &sum.to_public_key(), &vote(1).signing_bytes(&DOMAIN)));
+    let keys = [0, 3].map(|index: usize| bls::decode_public_key(&entries[index].vote_key).unwrap());
+    let forged = G1Affine::deserialize(&rogue_secret.sign(&DOMAIN, &vote(1))).unwrap();
+    assert!(bls::verify(&forged.into(), &sum_g2(&keys).to_affine(), &bls::minus_vote_hash(&DOMAIN, &vote(1))));
     for possession in [rogue_secret.possession(), entries[0].possession, entries[3].possession] {
         entries[3].possession = possession;
         assert_eq!(roster(entries.clone()).unwrap_err(), RosterError::Possession(3));
     }
 }
 
+/// The sum by arkworks, term by term.
+fn plain_sum(cluster: &Cluster, members: &SignerBitmap) -> G2Affine {
+    let key = |index: ValidatorIndex| oracle::decode_g2(&cluster.keys[index.at()].vote.public_key());
+    let sum: ark_bls12_381::G2Projective = members.iter().map(key).sum();
+    let bytes = oracle::encode_g2(sum.into());
+    bls::decode_public_key(&bytes).unwrap_or_default()
+}
+
 #[test]
 fn the_key_of_every_subset_is_the_plain_sum() {
     let cluster = Cluster::equal(6);
     for mask in 0..64u16 {
-        let members: Vec<_> = (0..6).filter(|index| mask >> index & 1 == 1).collect();
-        let mut expected = AggregatePublicKey::from_public_key(&PublicKey::default());
-        for &index in &members {
-            expected.add_public_key(&bls::decode_public_key(&cluster.keys[usize::from(index)].vote.public_key()).unwrap(), false).unwrap();
-        }
-        let bitmap = members.into_iter().map(ValidatorIndex).collect();
-        assert_eq!(cluster.roster.key_of(&bitmap), expected.to_public_key(), "mask {mask:b}");
+        let members = (0..6).filter(|index| mask >> index & 1 == 1).map(ValidatorIndex).collect();
+        assert_eq!(cluster.roster.key_of(&members), plain_sum(&cluster, &members), "mask {mask:b}");
     }
+}
+
+#[test]
+fn a_sum_of_keys_moved_from_set_to_set_stays_the_plain_sum() {
+    let cluster = Cluster::equal(37);
+    let mut keys = KeySum::default();
+    let mut members = SignerBitmap::default();
+    for step in 0..120u32 {
+        // Small changes, then none, then a jump to few, to nearly all, and over to another set.
+        members = match step % 40 {
+            37 => SignerBitmap::default(),
+            38 => (0..37).map(ValidatorIndex).collect(),
+            39 => (step as u16 % 7..20).map(ValidatorIndex).collect(),
+            _ => members,
+        };
+        let one = ValidatorIndex((step * step % 37) as u16);
+        if step % 5 != 4 && !members.insert(one) {
+            members.remove(one);
+        }
+        assert_eq!(cluster.roster.key_after(&mut keys, &members), plain_sum(&cluster, &members), "step {step}");
+    }
+}
+
+#[test]
+fn a_sum_of_keys_of_another_epoch_starts_afresh() {
+    let (cluster, mut keys) = (Cluster::equal(6), KeySum::default());
+    let members = (0..5).map(ValidatorIndex).collect();
+    cluster.roster.key_after(&mut keys, &members);
+    let others = (0..6).rev().map(|index| crate::fixture::entry(&cluster.keys[index], 1)).collect();
+    let domain = SigningDomain { epoch: Epoch(1), ..DOMAIN };
+    let next = Roster::new(ValidatorSet::new(others, None).unwrap(), domain).unwrap();
+    let expected = plain_sum(&cluster, &(1..6).map(ValidatorIndex).collect());
+    assert_eq!(next.key_after(&mut keys, &members), expected);
 }
 
 #[test]

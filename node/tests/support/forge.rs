@@ -120,7 +120,7 @@ impl Forge {
         }
     }
 
-    fn sign(&self, subject: &Subject) -> [u8; 48] {
+    fn sign(&self, subject: &Subject) -> [u8; 96] {
         self.keyring.vote.sign(&self.domain, subject)
     }
 
@@ -132,13 +132,13 @@ impl Forge {
 
     /// A vote with a signature that is a good point, but over another subject, or no point at all.
     pub fn bad_vote(&self, view: View, digest: Digest) -> Vec<u8> {
-        let signature = if view.0.is_multiple_of(2) { self.sign(&Subject::Nullify(view)) } else { [0x5a; 48] };
+        let signature = if view.0.is_multiple_of(2) { self.sign(&Subject::Nullify(view)) } else { [0x5a; 96] };
         encode(&Vote { view: view.0, digest: digest.0, signature }).to_vec()
     }
 
     /// The same for a nullify.
     pub fn bad_nullify(&self, view: View) -> Vec<u8> {
-        let signature = if view.0.is_multiple_of(2) { self.sign(&Subject::Nullify(view.next())) } else { [0x5a; 48] };
+        let signature = if view.0.is_multiple_of(2) { self.sign(&Subject::Nullify(view.next())) } else { [0x5a; 96] };
         encode(&Nullify { view: view.0, signature }).to_vec()
     }
 

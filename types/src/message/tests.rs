@@ -2,7 +2,7 @@ use super::*;
 use crate::digest::hex;
 
 fn vote() -> Vote {
-    Vote { view: 0x0102_0304, digest: [7; 32], signature: [9; 48] }
+    Vote { view: 0x0102_0304, digest: [7; 32], signature: [9; 96] }
 }
 
 fn certificate() -> Certificate {
@@ -29,7 +29,7 @@ fn truncated_and_empty_messages_are_refused() {
         let _ = access::<ArchivedCertificate>(&bytes[cut..]);
     }
     assert!(access::<ArchivedVote>(&[]).is_none());
-    assert!(access::<ArchivedVote>(&encode(&vote())[..87]).is_none());
+    assert!(access::<ArchivedVote>(&encode(&vote())[..135]).is_none());
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn kinds_have_distinct_bytes_and_labels() {
 /// Committed vectors: a change here is a change of the wire format.
 #[test]
 fn wire_vectors() {
-    let expected = "0403020100000000".to_owned() + &"07".repeat(32) + &"09".repeat(48);
+    let expected = "0403020100000000".to_owned() + &"07".repeat(32) + &"09".repeat(96);
     assert_eq!(hex(&encode(&vote())), expected);
     let expected = "3d".to_owned() + "0500000000000000" + &"01".repeat(32) + "02" + &"03".repeat(48) + "a6ffffff" + "01000000";
     assert_eq!(hex(&encode(&certificate())), expected);
