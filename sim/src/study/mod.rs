@@ -1,0 +1,5 @@
+//! Studies: questions about the protocol at sizes and distances that no test machine has, answered with tables.
+
+mod normal;
+pub mod one_shot;
+pub mod regions;
