@@ -20,7 +20,7 @@ mod wire;
 
 pub use plan::{Dissemination, Plan, Planner};
 pub use reassembly::{
-    Event, Origin, Reassembly, ReassemblyConfig, ReassemblyCounts, Relay, RepairReject, RepairRequest, ShredAccepted, ShredReject,
+    Event, Incoming, Origin, Reassembly, ReassemblyConfig, ReassemblyCounts, Relay, RepairReject, RepairRequest, ShredAccepted, ShredReject,
 };
 pub use seats::{RelayTable, Seats};
 pub use shredder::{Addressed, ShreddedBlock, Shredder, SignedSlice};

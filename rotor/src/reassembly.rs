@@ -1,6 +1,7 @@
 //! Everything a receiver holds of blocks between the last finalized view and a window ahead.
 //!
 //! ```text
+//! burst ─ prepare: leaves hashed together ┐
 //! Shred ───────> admit: shape -> window -> seat/sender -> duplicate -> path -> signature (once) -> relay once -> store ┐
 //! RepairShred ─> admit: shape -> window -> asked for? -> duplicate -> path to the root asked for -> store              ├─> assemble
 //! Announce ────> admit: shape -> window -> sender -> duplicate -> signature                                            ┘      │
@@ -21,20 +22,22 @@
 
 mod admit;
 mod assemble;
+mod burst;
 mod repair;
 mod requests;
 mod serve;
 mod view;
 
+pub use burst::Incoming;
 pub use repair::{RepairReject, RepairRequest};
 
 use crate::plan::Planner;
 use crate::seats::RelayTable;
 use requests::Outstanding;
-use samara_erasure::{CodeWord, Coder};
-use samara_types::shred::{DATA_SHREDS_MAX, SHRED_HEADER_BYTES};
+use samara_erasure::{CodeWord, Coder, Gathering};
+use samara_types::shred::{DATA_SHREDS_MAX, SLICE_BYTES_MAX, TOTAL_SHREDS_MAX};
 use samara_types::{
-    Block, Digest, Evidence, LeaderSchedule, Nanos, Offence, Params, SliceIndex, ValidatorIndex, ValidatorSet, View, datagram,
+    Block, Digest, Evidence, LeaderSchedule, Nanos, Offence, Params, SliceIndex, SliceShape, ValidatorIndex, ValidatorSet, View,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -44,8 +47,8 @@ use view::ViewState;
 pub const WANTS_MAX: usize = 32;
 /// Most recovered shreds waiting for [`Reassembly::poll_relay`]; the oldest is dropped.
 const RELAYS_MAX: usize = 1024;
-/// Failed proofs or signatures from one peer between two finalizations before its disseminated shreds are refused unread. An honest
-/// relay verifies before it sends, so it has none.
+/// Wrong seats, failed proofs and failed signatures of one peer between two finalizations before its disseminated shreds are refused unread.
+/// An honest relay verifies before it sends and knows its seats, so it has none.
 const STRIKES_MAX: u8 = 32;
 
 /// Limits and delays of a [`Reassembly`].
@@ -88,10 +91,10 @@ impl ReassemblyConfig {
     }
 }
 
-/// Most bytes one view can hold by dissemination alone: two variants of every slice, each with every data shred but one, then decoded.
+/// Most bytes one view can hold by dissemination alone: two variants of every slice, each gathering.
 fn view_bytes_max(planner: &Planner) -> usize {
-    let shred_bytes = datagram::MESSAGE_BYTES_MAX - SHRED_HEADER_BYTES;
-    planner.slices_max() * 2 * (DATA_SHREDS_MAX * shred_bytes + view::VARIANT_BYTES) + view::VIEW_BYTES
+    let largest = SliceShape { data: DATA_SHREDS_MAX as u8, total: TOTAL_SHREDS_MAX as u8, payload_length: SLICE_BYTES_MAX as u32 };
+    planner.slices_max() * 2 * (Gathering::bytes_of(&largest) + view::VARIANT_BYTES) + view::VIEW_BYTES
 }
 
 /// What was taken in since the start. Plain counters.

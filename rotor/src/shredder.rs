@@ -6,9 +6,8 @@ use crate::wire;
 use samara_crypto::IdentitySecret;
 use samara_erasure::{CodeWord, Coder};
 use samara_types::shred::CODE_GF16;
-use samara_types::{Block, BlockHeader, ShredHeader, ShredIndex, SigningDomain, SliceCommitment, SliceIndex, ValidatorIndex};
+use samara_types::{Block, BlockHeader, ShredIndex, SigningDomain, SliceCommitment, SliceIndex, ValidatorIndex};
 use std::sync::Arc;
-use zerocopy::IntoBytes;
 
 /// One slice, coded and signed.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl SignedSlice {
 
     /// Appends shred `index` as a message. Panics if it is not below `total`.
     pub fn write_shred(&self, index: ShredIndex, out: &mut Vec<u8>) {
-        out.extend_from_slice(ShredHeader::new(&self.commitment, index, self.signature).as_bytes());
+        wire::write_header(&self.commitment, index, self.signature, out);
         self.word.write_proof(index, out);
         out.extend_from_slice(self.word.chunk(index));
     }
@@ -163,7 +162,7 @@ mod tests {
                     let mut bytes = Vec::new();
                     slice.write_shred(index, &mut bytes);
                     let shred = ReceivedShred::parse(&bytes).unwrap();
-                    assert_eq!(shred.commitment(shred.root().unwrap()), Some(slice.commitment));
+                    assert_eq!(shred.commitment(shred.root(&shred.leaf()).unwrap()), Some(slice.commitment));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Shreds and announcements as bytes: `ShredHeader ‖ proof ‖ chunk`, and `ShredHeader (index 0) ‖ root`.
 
-use samara_erasure::root_from_path;
+use samara_erasure::{Leaf, Unhashed, root_from_leaf};
 use samara_types::shred::{SHRED_HEADER_BYTES, proof_levels};
 use samara_types::{CHUNK_BYTES, Digest, ShredHeader, ShredIndex, SliceCommitment, SliceIndex, SliceShape, View};
 use zerocopy::{FromBytes, IntoBytes};
@@ -16,8 +16,10 @@ pub(crate) struct ReceivedShred<'a> {
     pub(crate) index: ShredIndex,
     pub(crate) last: bool,
     pub(crate) shape: SliceShape,
-    /// Proof, then chunk.
-    pub(crate) body: &'a [u8],
+    /// The nodes beside its path, leaf first.
+    pub(crate) proof: &'a [u8],
+    /// Its part of the code word.
+    pub(crate) chunk: &'a [u8; CHUNK_BYTES],
 }
 
 impl<'a> ReceivedShred<'a> {
@@ -26,15 +28,16 @@ impl<'a> ReceivedShred<'a> {
         let (header, body) = ShredHeader::ref_from_prefix(bytes).ok()?;
         let shape = header.shape()?;
         let index = ShredIndex(header.index);
-        let proof_bytes = 32 * proof_levels(index.at(), shape.total.into());
-        (body.len() == proof_bytes + CHUNK_BYTES).then_some(ReceivedShred {
+        let (proof, chunk) = body.split_last_chunk()?;
+        (proof.len() == 32 * proof_levels(index.at(), shape.total.into())).then_some(ReceivedShred {
             header,
             view: View(header.view.get()),
             slice: SliceIndex(header.slice.get()),
             index,
             last: header.last == 1,
             shape,
-            body,
+            proof,
+            chunk,
         })
     }
 
@@ -42,10 +45,19 @@ impl<'a> ReceivedShred<'a> {
         &self.header.signature
     }
 
-    /// The root that chunk and proof lead to.
-    pub(crate) fn root(&self) -> Option<Digest> {
-        let (proof, chunk) = self.body.split_last_chunk()?;
-        root_from_path(chunk, self.index, self.shape.total, proof)
+    /// Its leaf of the slice tree. Costs a hash of the chunk.
+    pub(crate) fn leaf(&self) -> Leaf {
+        Leaf::of(self.chunk, self.index, self.shape.total)
+    }
+
+    /// The same for many at a time.
+    pub(crate) fn unhashed(&self) -> Unhashed<'a> {
+        Unhashed { chunk: self.chunk, index: self.index, total: self.shape.total }
+    }
+
+    /// The root that its leaf and proof lead to.
+    pub(crate) fn root(&self, leaf: &Leaf) -> Option<Digest> {
+        root_from_leaf(leaf, self.index, self.shape.total, self.proof)
     }
 
     /// The commitment its header claims for `root`.
@@ -57,11 +69,6 @@ impl<'a> ReceivedShred<'a> {
     pub(crate) fn claims(&self, commitment: &SliceCommitment) -> bool {
         self.last == commitment.last && self.shape == commitment.shape && self.slice == commitment.slice && self.view == commitment.view
     }
-}
-
-/// The chunk of a stored `proof ‖ chunk`.
-pub(crate) fn chunk_of(body: &[u8]) -> &[u8; CHUNK_BYTES] {
-    body.last_chunk().expect("a stored body ends in a whole chunk")
 }
 
 /// Writes an announcement.
@@ -80,10 +87,9 @@ pub(crate) fn parse_announcement(bytes: &[u8]) -> Option<(SliceCommitment, [u8; 
     (header.index == 0).then_some((commitment, header.signature))
 }
 
-/// Writes a shred from its parts.
-pub(crate) fn write_shred(commitment: &SliceCommitment, index: ShredIndex, signature: [u8; 64], body: &[u8], out: &mut Vec<u8>) {
+/// Writes the header of a shred; its proof and its chunk follow.
+pub(crate) fn write_header(commitment: &SliceCommitment, index: ShredIndex, signature: [u8; 64], out: &mut Vec<u8>) {
     out.extend_from_slice(ShredHeader::new(commitment, index, signature).as_bytes());
-    out.extend_from_slice(body);
 }
 
 #[cfg(test)]
@@ -114,7 +120,8 @@ mod tests {
             let proof_bytes = 32 * proof_levels(index, 5);
             for length in 0..proof_bytes + CHUNK_BYTES + 64 {
                 let mut bytes = Vec::new();
-                write_shred(&commitment(), ShredIndex(index as u8), [0; 64], &vec![0; length], &mut bytes);
+                write_header(&commitment(), ShredIndex(index as u8), [0; 64], &mut bytes);
+                bytes.resize(bytes.len() + length, 0);
                 assert_eq!(ReceivedShred::parse(&bytes).is_some(), length == proof_bytes + CHUNK_BYTES, "index {index}, {length} B");
             }
         }
@@ -124,7 +131,7 @@ mod tests {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
             if let Some(shred) = ReceivedShred::parse(&bytes) {
-                let _ = shred.root();
+                let _ = shred.root(&shred.leaf());
             }
             let _ = parse_announcement(&bytes);
         }
@@ -132,11 +139,11 @@ mod tests {
         #[test]
         fn flipped_headers_never_panic(at in 0usize..84, byte: u8, index in 0u8..5) {
             let mut bytes = Vec::new();
-            let body = vec![0; 32 * proof_levels(index.into(), 5) + CHUNK_BYTES];
-            write_shred(&commitment(), ShredIndex(index), [0; 64], &body, &mut bytes);
+            write_header(&commitment(), ShredIndex(index), [0; 64], &mut bytes);
+            bytes.resize(bytes.len() + 32 * proof_levels(index.into(), 5) + CHUNK_BYTES, 0);
             bytes[at] = byte;
             if let Some(shred) = ReceivedShred::parse(&bytes) {
-                prop_assert!(shred.root().is_some());
+                prop_assert!(shred.root(&shred.leaf()).is_some());
             }
         }
     }

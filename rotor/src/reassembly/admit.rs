@@ -1,14 +1,22 @@
 //! Admission, in an order that matters: cheap before dear, and nothing is forwarded or hashed twice.
+//!
+//! ```text
+//! shape -> window -> barred -> slice open? -> seat -> duplicate -> leaf, path to the first proven node -> signature (once) -> relay, store
+//! ```
+//! What the state of a slice refuses whoever sent it is refused before a committee is drawn, a committee is kept with its variant, and a wrong
+//! seat is a strike: so committees drawn are bounded by strikes and by what leaders signed, not by what peers send.
 
 use super::view::{VARIANT_BYTES, VARIANTS_MAX};
-use super::{Event, Reassembly, STRIKES_MAX, ShredAccepted, ShredReject};
+use super::{Event, Incoming, Reassembly, STRIKES_MAX, ShredAccepted, ShredReject};
+use crate::seats::Seats;
 use crate::wire::{ReceivedShred, parse_announcement};
 use samara_crypto::Roster;
+use samara_erasure::Gathering;
 use samara_types::{Evidence, Nanos, Offence, SliceCommitment, ValidatorIndex, View};
 
 impl Reassembly {
     /// A [`samara_types::MessageKind::Shred`], or, if `repaired`, a [`samara_types::MessageKind::RepairShred`], of the authenticated peer
-    /// `from`. Order: shape, window, seat or request, duplicate, path, signature, relay, store.
+    /// `from`. Several that came together are cheaper as one burst: [`Reassembly::on_shreds`].
     pub fn on_shred(
         &mut self,
         now: Nanos,
@@ -17,10 +25,15 @@ impl Reassembly {
         repaired: bool,
         bytes: &[u8],
     ) -> Result<ShredAccepted, ShredReject> {
-        let result = if repaired { self.admit_repaired(now, from, bytes) } else { self.admit_disseminated(now, roster, from, bytes) };
+        self.admit(now, roster, &Incoming::new(from, repaired, bytes))
+    }
+
+    /// One shred of a burst, or a single one.
+    pub fn admit(&mut self, now: Nanos, roster: &Roster, incoming: &Incoming<'_>) -> Result<ShredAccepted, ShredReject> {
+        let result = if incoming.repaired { self.admit_repaired(now, incoming) } else { self.admit_disseminated(now, roster, incoming) };
         if result.is_ok() {
             self.counts.shreds_stored += 1;
-            self.counts.shreds_repaired += u64::from(repaired);
+            self.counts.shreds_repaired += u64::from(incoming.repaired);
         }
         self.counted(result)
     }
@@ -39,27 +52,31 @@ impl Reassembly {
         result
     }
 
-    fn admit_disseminated(
-        &mut self,
-        now: Nanos,
-        roster: &Roster,
-        from: ValidatorIndex,
-        bytes: &[u8],
-    ) -> Result<ShredAccepted, ShredReject> {
-        let shred = ReceivedShred::parse(bytes).ok_or(ShredReject::Malformed)?;
-        let direct = self.planner.admits(shred.slice, shred.last, &shred.shape).ok_or(ShredReject::Shape)?;
-        self.check_window(shred.view)?;
-        let to_relay = self.check_seat(&shred, direct, from)?;
-        let known = self.check_duplicate(&shred, to_relay, from)?;
-        let root = shred.root().ok_or(ShredReject::Malformed)?;
-        let commitment = shred.commitment(root).ok_or(ShredReject::Malformed)?;
-        let at = match known {
-            Some(at) if self.views[&shred.view].variant(shred.slice, at).is_some_and(|variant| variant.commitment.root == root) => at,
-            // The leader signed another root with this very signature: the path is forged, no signature needs to be looked at.
-            Some(_) => return Err(self.strike(from, shred.view, ShredReject::BadProof)),
-            None => self.admit_commitment(now, roster, from, commitment, shred.signature())?,
+    fn admit_disseminated(&mut self, now: Nanos, roster: &Roster, incoming: &Incoming<'_>) -> Result<ShredAccepted, ShredReject> {
+        let from = incoming.from;
+        let (shred, direct) = self.screen(incoming)?;
+        let known = self.find_open(&shred)?;
+        let Some(relay) = self.check_seat(&shred, direct, from)? else {
+            return Err(self.strike(from, shred.view, Offence::WrongSeat, ShredReject::WrongSeat));
         };
-        if !self.make_room(shred.view, shred.body.len()) {
+        self.check_duplicate(&shred, known, relay)?;
+        let leaf = incoming.leaf.unwrap_or_else(|| shred.leaf());
+        let at = match known {
+            Some(at) => {
+                let variant = self.state(shred.view).variant_mut(shred.slice, at).ok_or(ShredReject::Full)?;
+                if !variant.is_proven_by(&shred, &leaf) {
+                    // The leader signed another root with this very signature: the path is forged, no signature needs to be looked at.
+                    return Err(self.strike(from, shred.view, Offence::BadProof, ShredReject::BadProof));
+                }
+                at
+            }
+            None => {
+                let commitment = shred.root(&leaf).and_then(|root| shred.commitment(root)).ok_or(ShredReject::Malformed)?;
+                self.admit_commitment(now, roster, from, commitment, shred.signature())?
+            }
+        };
+        let needed = self.views.get(&shred.view).and_then(|state| state.variant(shred.slice, at)).map_or(0, |variant| variant.needs());
+        if needed > 0 && !self.make_room(shred.view, needed) {
             return Err(ShredReject::Full);
         }
         let variant = self.state(shred.view).variant_mut(shred.slice, at).ok_or(ShredReject::Full)?;
@@ -67,19 +84,34 @@ impl Reassembly {
             return Err(ShredReject::Done);
         }
         // What was sent on before ended in check_duplicate.
-        let relay = to_relay;
         if relay {
             variant.relayed |= 1 << shred.index.0;
         }
-        if !variant.store(shred.index, shred.body) {
+        if !variant.store(&shred, &leaf) {
             // Stored by repair before its commitment was known to be signed; it may still have to travel on.
             return if relay { Ok(ShredAccepted { relay }) } else { Err(ShredReject::Duplicate) };
         }
         variant.since = now;
         self.counts.served[from.at()] += u64::from(from != self.schedule.leader(shred.view));
-        self.recharge(shred.view);
+        if needed > 0 {
+            self.recharge(shred.view);
+        }
         self.decode_if_enough(now, shred.view, shred.slice, at);
         Ok(ShredAccepted { relay })
+    }
+
+    /// What can be said without looking at a slice: the shred, and whether its block travels direct.
+    pub(super) fn screen<'a>(&self, incoming: &Incoming<'a>) -> Result<(ReceivedShred<'a>, bool), ShredReject> {
+        let shred = ReceivedShred::parse(incoming.bytes).ok_or(ShredReject::Malformed)?;
+        let direct = self.planner.admits(shred.slice, shred.last, &shred.shape).ok_or(ShredReject::Shape)?;
+        self.check_window(shred.view)?;
+        if self.schedule.leader(shred.view) == self.config.me {
+            return Err(ShredReject::Own);
+        }
+        if self.strikes[incoming.from.at()] >= STRIKES_MAX {
+            return Err(ShredReject::Barred);
+        }
+        Ok((shred, direct))
     }
 
     fn admit_announcement(&mut self, now: Nanos, roster: &Roster, from: ValidatorIndex, bytes: &[u8]) -> Result<(), ShredReject> {
@@ -123,37 +155,10 @@ impl Reassembly {
         if view.0 <= ahead { Ok(()) } else { Err(ShredReject::Future) }
     }
 
-    /// Whether the shred comes from whom it must. Ok(true): from the leader to this node's seat, so this node sends it on.
-    fn check_seat(&mut self, shred: &ReceivedShred<'_>, direct: bool, from: ValidatorIndex) -> Result<bool, ShredReject> {
-        let leader = self.schedule.leader(shred.view);
-        let me = self.config.me;
-        if leader == me {
-            return Err(ShredReject::Own);
-        }
-        if direct {
-            return if from == leader { Ok(false) } else { Err(self.wrong_seat(from, shred.view)) };
-        }
-        let seats = self.table.seats(shred.view, shred.slice, leader, shred.shape.total);
-        let holder = seats.holder(shred.index).ok_or(ShredReject::Malformed)?;
-        match from == leader {
-            true if holder == me => Ok(true),
-            false if holder == from => Ok(false),
-            _ => Err(self.wrong_seat(from, shred.view)),
-        }
-    }
-
-    fn wrong_seat(&mut self, from: ValidatorIndex, view: View) -> ShredReject {
-        self.misbehaved(from, Offence::WrongSeat, view);
-        ShredReject::WrongSeat
-    }
-
-    /// Refuses what needs no hashing; otherwise the variant whose signature the shred carries, if it is known. The signature is the key:
-    /// the root is not carried, and an honest leader has one signature per commitment.
-    fn check_duplicate(&self, shred: &ReceivedShred<'_>, to_relay: bool, from: ValidatorIndex) -> Result<Option<usize>, ShredReject> {
-        if self.strikes[from.at()] >= STRIKES_MAX {
-            return Err(ShredReject::Barred);
-        }
-        let Some(state) = self.views.get(&shred.view) else { return Ok(None) };
+    /// The variant whose signature the shred carries, if it is known; None if it may become one. The signature is the key: the root is not
+    /// carried, and an honest leader has one signature per commitment.
+    pub(super) fn find_open(&self, shred: &ReceivedShred<'_>) -> Result<Option<usize>, ShredReject> {
+        let Some(state) = self.views.get(&shred.view) else { return self.check_room(shred) };
         if state.is_dropped() {
             return Err(ShredReject::Full);
         }
@@ -162,22 +167,70 @@ impl Reassembly {
             .variants
             .iter()
             .position(|variant| variant.signature.as_ref() == Some(shred.signature()) && shred.claims(&variant.commitment));
-        if let Some(at) = known {
-            let variant = &slice.variants[at];
-            let bit = 1 << shred.index.0;
-            // A shred that repair brought first may still have to be sent on.
-            let to_send = to_relay && variant.relayed & bit == 0;
-            return match () {
-                () if !variant.is_collecting() => Err(ShredReject::Done),
-                () if variant.seen & bit != 0 && !to_send => Err(ShredReject::Duplicate),
-                () if state.dead => Err(ShredReject::Dead),
-                () => Ok(Some(at)),
-            };
+        match known {
+            Some(at) => Ok(Some(at)),
+            None if state.dead => Err(ShredReject::Dead),
+            None if slice.signed() >= VARIANTS_MAX => Err(ShredReject::Variants),
+            None => self.check_room(shred),
         }
+    }
+
+    /// Nothing is computed for a commitment that could not be kept. Nothing is dropped for it either before it is verified.
+    fn check_room(&self, shred: &ReceivedShred<'_>) -> Result<Option<usize>, ShredReject> {
+        let needed = VARIANT_BYTES + Gathering::bytes_of(&shred.shape);
+        let fits = self.bytes + needed <= self.config.bytes_max || self.victim(shred.view).is_some();
+        if fits { Ok(None) } else { Err(ShredReject::Full) }
+    }
+
+    /// Whether the shred comes from whom it must, and then whether this node sends it on: it does with what the leader sends to its seat.
+    pub(super) fn check_seat(
+        &mut self,
+        shred: &ReceivedShred<'_>,
+        direct: bool,
+        from: ValidatorIndex,
+    ) -> Result<Option<bool>, ShredReject> {
+        let leader = self.schedule.leader(shred.view);
+        let me = self.config.me;
+        if direct {
+            return Ok((from == leader).then_some(false));
+        }
+        let total = shred.shape.total;
+        let kept = self.views.get(&shred.view).and_then(|state| state.slice(shred.slice)?.seats(total));
+        let holder = match kept {
+            Some(seats) => seats.holder(shred.index),
+            None => self.draw_seats(shred, leader).holder(shred.index),
+        };
+        let holder = holder.ok_or(ShredReject::Malformed)?;
+        Ok(match from == leader {
+            true if holder == me => Some(true),
+            false if holder == from => Some(false),
+            _ => None,
+        })
+    }
+
+    /// The committee of a slice, kept with its variants if there are any.
+    fn draw_seats(&mut self, shred: &ReceivedShred<'_>, leader: ValidatorIndex) -> Seats {
+        let seats = self.table.seats(shred.view, shred.slice, leader, shred.shape.total);
+        if let Some(slice) = self.views.get_mut(&shred.view).and_then(|state| state.slice_mut(shred.slice)) {
+            for variant in slice.variants.iter_mut().filter(|variant| variant.commitment.shape.total == shred.shape.total) {
+                variant.seats = Some(seats.clone());
+            }
+        }
+        seats
+    }
+
+    /// Refuses what needs no hashing because it was stored and sent on, or because its slice needs nothing more.
+    pub(super) fn check_duplicate(&self, shred: &ReceivedShred<'_>, known: Option<usize>, relay: bool) -> Result<(), ShredReject> {
+        let state = self.views.get(&shred.view);
+        let Some(variant) = known.and_then(|at| state?.variant(shred.slice, at)) else { return Ok(()) };
+        let bit = 1 << shred.index.0;
+        // A shred that repair brought first may still have to be sent on.
+        let to_send = relay && variant.relayed & bit == 0;
         match () {
-            () if state.dead => Err(ShredReject::Dead),
-            () if slice.signed() >= VARIANTS_MAX => Err(ShredReject::Variants),
-            () => Ok(None),
+            () if !variant.is_collecting() => Err(ShredReject::Done),
+            () if variant.seen & bit != 0 && !to_send => Err(ShredReject::Duplicate),
+            () if state.is_some_and(|state| state.dead) => Err(ShredReject::Dead),
+            () => Ok(()),
         }
     }
 
@@ -201,7 +254,7 @@ impl Reassembly {
             return Err(ShredReject::OtherSignature);
         }
         if !roster.verify_slice(leader, &commitment, signature) {
-            return Err(self.strike(from, view, ShredReject::BadSignature));
+            return Err(self.strike(from, view, Offence::BadProof, ShredReject::BadSignature));
         }
         if !self.make_room(view, VARIANT_BYTES) {
             return Err(ShredReject::Full);
@@ -223,11 +276,11 @@ impl Reassembly {
         }
     }
 
-    /// Counts a failed proof or signature against a peer.
-    fn strike(&mut self, from: ValidatorIndex, view: View, reject: ShredReject) -> ShredReject {
+    /// Counts a wrong seat, a failed proof or a failed signature against a peer.
+    fn strike(&mut self, from: ValidatorIndex, view: View, offence: Offence, reject: ShredReject) -> ShredReject {
         let strikes = &mut self.strikes[from.at()];
         *strikes = strikes.saturating_add(1);
-        self.misbehaved(from, Offence::BadProof, view);
+        self.misbehaved(from, offence, view);
         reject
     }
 }

@@ -2,33 +2,37 @@
 
 use super::view::{Content, Slice, Variant, ViewState};
 use super::{Event, Origin, RELAYS_MAX, Reassembly, Relay};
-use crate::wire::{announcement, chunk_of};
-use samara_erasure::CodeWord;
+use crate::wire::{announcement, write_header};
+use samara_erasure::{Finished, Malformed};
+use samara_types::datagram::MESSAGE_BYTES_MAX;
 use samara_types::{
-    BLOCK_HEADER_BYTES, Block, BlockHeader, Digest, Evidence, Nanos, Offence, ShredHeader, SliceCommitment, SliceIndex, View,
+    BLOCK_HEADER_BYTES, Block, BlockHeader, Digest, Evidence, Nanos, Offence, ShredIndex, SliceCommitment, SliceIndex, View,
 };
 use std::sync::Arc;
-use zerocopy::IntoBytes;
 
 impl Reassembly {
     /// Decodes a variant once it has as many shreds as data: once per root, whatever the verdict.
     pub(super) fn decode_if_enough(&mut self, now: Nanos, view: View, slice: SliceIndex, at: usize) {
         let Some(variant) = self.views.get_mut(&view).and_then(|state| state.variant_mut(slice, at)) else { return };
-        let Content::Collecting(shreds) = &variant.content else { return };
-        let commitment = variant.commitment;
-        if shreds.len() < usize::from(commitment.shape.data) {
+        if !variant.is_collecting() || variant.deficit() > 0 {
             return;
         }
-        let chunks: Vec<_> = shreds.iter().map(|(index, body)| (*index, chunk_of(body))).collect();
-        match self.coder.decode(commitment.shape, &commitment.root, &chunks) {
+        let commitment = variant.commitment;
+        let Content::Collecting(Some(gathering)) = std::mem::replace(&mut variant.content, Content::Tainted) else { return };
+        let unsent = self.unsent_seats(&commitment, at);
+        match gathering.finish(&mut self.coder) {
             Ok(word) => {
+                let recovered: Vec<_> =
+                    unsent.into_iter().map(|(signature, index)| recovered(&commitment, signature, index, &word)).collect();
+                let bytes = word.into_payload();
                 self.counts.slices_decoded += 1;
-                variant.content = Content::Decoded(word.payload().into());
-                self.queue_recovered(&commitment, at, &word);
+                if let Some(variant) = self.state(view).variant_mut(slice, at) {
+                    variant.content = Content::Decoded(bytes);
+                }
+                self.queue_recovered(view, recovered);
             }
-            Err(_) => {
+            Err(Malformed) => {
                 self.counts.slices_tainted += 1;
-                variant.content = Content::Tainted;
                 self.tainted(view, slice, at);
             }
         }
@@ -37,25 +41,26 @@ impl Reassembly {
         self.complete_wants(now, view);
     }
 
-    /// Offers the shreds of own seats that this node never sent on, so that a leader that skipped it, or a lost packet, costs nobody a
-    /// seat. Only what the leader disseminates and only while the view matters.
-    fn queue_recovered(&mut self, commitment: &SliceCommitment, at: usize, word: &CodeWord) {
+    /// The shreds of own seats that this node never sent on, so that a leader that skipped it, or a lost packet, costs nobody a seat. Only
+    /// what the leader disseminates and only while the view matters.
+    fn unsent_seats(&mut self, commitment: &SliceCommitment, at: usize) -> Vec<([u8; 64], ShredIndex)> {
         let (view, slice, shape) = (commitment.view, commitment.slice, commitment.shape);
         let leader = self.schedule.leader(view);
         let direct = self.planner.admits(slice, commitment.last, &shape) != Some(false);
         if direct || view < self.current || leader == self.config.me {
-            return;
+            return Vec::new();
         }
-        let seats = self.table.seats(view, slice, leader, shape.total);
-        let Some(variant) = self.views.get(&view).and_then(|state| state.variant(slice, at)) else { return };
-        let Some(signature) = variant.signature else { return };
-        for index in seats.of(self.config.me) {
-            if variant.relayed & (1 << index.0) != 0 {
-                continue;
-            }
-            let mut message = ShredHeader::new(commitment, index, signature).as_bytes().to_vec();
-            word.write_proof(index, &mut message);
-            message.extend_from_slice(word.chunk(index));
+        let me = self.config.me;
+        let Some(variant) = self.views.get(&view).and_then(|state| state.variant(slice, at)) else { return Vec::new() };
+        let Some(signature) = variant.signature else { return Vec::new() };
+        let relayed = variant.relayed;
+        let seats = variant.seats.clone().unwrap_or_else(|| self.table.seats(view, slice, leader, shape.total));
+        seats.of(me).filter(|index| relayed & (1 << index.0) == 0).map(|index| (signature, index)).collect()
+    }
+
+    fn queue_recovered(&mut self, view: View, messages: Vec<Vec<u8>>) {
+        let leader = self.schedule.leader(view);
+        for message in messages {
             if self.relays.len() == RELAYS_MAX {
                 self.relays.pop_front();
                 self.relays_dropped += 1;
@@ -152,18 +157,21 @@ impl Reassembly {
         if variants.any(|variant| variant.is_none_or(Variant::is_collecting)) {
             return Built::NotYet;
         }
-        let mut bytes = Vec::with_capacity(header.block_bytes());
+        let (mut first, mut payload) = (Vec::new(), Vec::with_capacity(header.payload_length as usize));
         let plan_of = |block: &Block| self.planner.plan(block.header().block_bytes()).expect("a placed block has a plan");
-        for commitment in manifest {
-            if !variant_of(commitment).is_some_and(|variant| variant.append_bytes(&mut bytes, plan_of)) {
+        for (at, commitment) in manifest.iter().enumerate() {
+            // The header is not part of the payload: only slice 0 is copied twice.
+            let out = if at == 0 { &mut first } else { &mut payload };
+            if !variant_of(commitment).is_some_and(|variant| variant.append_bytes(out, plan_of)) {
                 return Built::NotYet;
+            }
+            if at == 0 {
+                payload.extend_from_slice(&first[BLOCK_HEADER_BYTES.min(first.len())..]);
             }
         }
         let roots: Vec<Digest> = manifest.iter().map(|commitment| commitment.root).collect();
-        let named = bytes.get(..BLOCK_HEADER_BYTES).is_some_and(|first| *first == header.to_bytes());
-        bytes.drain(..BLOCK_HEADER_BYTES.min(bytes.len()));
-        match Block::new(*header, roots, bytes) {
-            Some(block) if named => Built::Whole(Arc::new(block)),
+        match Block::new(*header, roots, payload) {
+            Some(block) if first.starts_with(&header.to_bytes()) => Built::Whole(Arc::new(block)),
             _ => Built::Malformed,
         }
     }
@@ -239,6 +247,15 @@ impl Reassembly {
         self.end_requests(view, &digest, manifest);
         fresh
     }
+}
+
+/// Shred `index` of a decoded slice as the leader would have sent it.
+fn recovered(commitment: &SliceCommitment, signature: [u8; 64], index: ShredIndex, word: &Finished<'_>) -> Vec<u8> {
+    let mut message = Vec::with_capacity(MESSAGE_BYTES_MAX);
+    write_header(commitment, index, signature, &mut message);
+    word.write_proof(index, &mut message);
+    message.extend_from_slice(word.chunk(index));
+    message
 }
 
 /// Some shreds or slices are missing.

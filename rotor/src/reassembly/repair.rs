@@ -7,8 +7,9 @@
 
 use super::requests::{Goal, Outstanding};
 use super::view::{Variant, ViewState, Want};
-use super::{Reassembly, ShredAccepted, ShredReject, WANTS_MAX};
+use super::{Incoming, Reassembly, ShredAccepted, ShredReject, WANTS_MAX};
 use crate::wire::ReceivedShred;
+use samara_erasure::Leaf;
 use samara_types::block::SLICES_MAX;
 use samara_types::message::{self, ArchivedManifest};
 use samara_types::shred::CODE_GF16;
@@ -132,43 +133,26 @@ impl Reassembly {
     }
 
     /// A shred that was asked for. Only the root counts: header and plan gave the shape, so neither signature nor seat matter.
-    pub(super) fn admit_repaired(&mut self, now: Nanos, from: ValidatorIndex, bytes: &[u8]) -> Result<ShredAccepted, ShredReject> {
-        let shred = ReceivedShred::parse(bytes).ok_or(ShredReject::Malformed)?;
-        let (view, slice, bit) = (shred.view, shred.slice, 1u128 << shred.index.0);
-        if view <= self.finalized {
-            return Err(ShredReject::Old);
-        }
-        let answers = |request: &Outstanding| {
-            matches!(request.goal, Goal::Shreds { slice: of, wanted, .. } if of == slice && wanted & bit != 0)
-                && request.peer == from
-                && request.view == view
-        };
-        let roots: Vec<(Digest, Goal)> = self.outstanding.iter().filter(|request| answers(request)).filter_map(root_of).collect();
-        let state = self.views.get(&view).ok_or(ShredReject::Unrequested)?;
-        let variants = &state.slice(slice).ok_or(ShredReject::Unrequested)?.variants;
-        let lacking: Vec<_> = variants.iter().filter(|variant| roots.iter().any(|(root, _)| *root == variant.commitment.root)).collect();
-        if lacking.is_empty() {
-            return Err(ShredReject::Unrequested);
-        }
-        if !lacking.iter().any(|variant| variant.is_collecting()) {
-            return Err(ShredReject::Done);
-        }
-        if !lacking.iter().any(|variant| variant.is_collecting() && variant.seen & bit == 0) {
-            return Err(ShredReject::Duplicate);
-        }
-        let root = shred.root().ok_or(ShredReject::Malformed)?;
-        if !roots.iter().any(|(asked, _)| *asked == root) {
+    pub(super) fn admit_repaired(&mut self, now: Nanos, incoming: &Incoming<'_>) -> Result<ShredAccepted, ShredReject> {
+        let (from, shred) = (incoming.from, ReceivedShred::parse(incoming.bytes).ok_or(ShredReject::Malformed)?);
+        let (view, slice) = (shred.view, shred.slice);
+        let asked = self.asked(from, &shred)?;
+        let leaf = incoming.leaf.unwrap_or_else(|| shred.leaf());
+        let root = shred.root(&leaf).ok_or(ShredReject::Malformed)?;
+        let variants = self.views.get(&view).and_then(|state| state.slice(slice)).map_or(&[][..], |slice| &slice.variants);
+        if !asked.iter().any(|(asked, _)| *asked == root) {
             // A good path to another root of this slice answers an earlier request, which another peer's answer ended: late, no lie.
             if variants.iter().any(|variant| variant.commitment.root == root) {
                 return Err(ShredReject::Unrequested);
             }
-            self.bad_answer(from, view, roots[0].1);
+            self.bad_answer(from, view, asked[0].1);
             return Err(ShredReject::BadProof);
         }
-        if !self.make_room(view, shred.body.len()) {
+        let needed = variants.iter().filter(|variant| is_of(variant, root, &shred)).map(Variant::needs).sum();
+        if needed > 0 && !self.make_room(view, needed) {
             return Err(ShredReject::Full);
         }
-        self.store_repaired(&shred, root, from);
+        self.store_repaired(&shred, &leaf, root, from);
         for at in 0..self.views.get(&view).and_then(|state| state.slice(slice)).map_or(0, |slice| slice.variants.len()) {
             self.decode_if_enough(now, view, slice, at);
         }
@@ -176,11 +160,35 @@ impl Reassembly {
         Ok(ShredAccepted { relay: false })
     }
 
-    fn store_repaired(&mut self, shred: &ReceivedShred<'_>, root: Digest, from: ValidatorIndex) {
-        let of_root = |variant: &&mut Variant| variant.commitment.root == root && variant.commitment.shape.total == shred.shape.total;
+    /// The roots for which this peer was asked for this shred, with their requests, if one of them still lacks it.
+    pub(super) fn asked(&self, from: ValidatorIndex, shred: &ReceivedShred<'_>) -> Result<Vec<(Digest, Goal)>, ShredReject> {
+        let bit = 1u128 << shred.index.0;
+        if shred.view <= self.finalized {
+            return Err(ShredReject::Old);
+        }
+        let answers = |request: &Outstanding| {
+            matches!(request.goal, Goal::Shreds { slice, wanted, .. } if slice == shred.slice && wanted & bit != 0)
+                && request.peer == from
+                && request.view == shred.view
+        };
+        let roots: Vec<_> = self.outstanding.iter().filter(|request| answers(request)).filter_map(root_of).collect();
+        let variants = self.views.get(&shred.view).and_then(|state| state.slice(shred.slice)).map_or(&[][..], |slice| &slice.variants);
+        let is_asked = |variant: &&Variant| roots.iter().any(|(root, _)| *root == variant.commitment.root);
+        let mut lacking = variants.iter().filter(is_asked).peekable();
+        if lacking.peek().is_none() {
+            return Err(ShredReject::Unrequested);
+        }
+        let mut collecting = lacking.filter(|variant| variant.is_collecting()).peekable();
+        if collecting.peek().is_none() {
+            return Err(ShredReject::Done);
+        }
+        if collecting.any(|variant| variant.seen & bit == 0) { Ok(roots) } else { Err(ShredReject::Duplicate) }
+    }
+
+    fn store_repaired(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf, root: Digest, from: ValidatorIndex) {
         if let Some(slice) = self.views.get_mut(&shred.view).and_then(|state| state.slice_mut(shred.slice)) {
-            for variant in slice.variants.iter_mut().filter(of_root) {
-                variant.store(shred.index, shred.body);
+            for variant in slice.variants.iter_mut().filter(|variant| is_of(variant, root, shred)) {
+                variant.store(shred, leaf);
             }
         }
         self.outstanding.retain_mut(|request| match &mut request.goal {
@@ -241,6 +249,11 @@ impl Reassembly {
         }
         self.outstanding.retain(|request| !(request.view == view && request.goal == Goal::Manifest(*digest)));
     }
+}
+
+/// Whether a shred that leads to `root` is one of this variant.
+fn is_of(variant: &Variant, root: Digest, shred: &ReceivedShred<'_>) -> bool {
+    variant.commitment.root == root && variant.commitment.shape.total == shred.shape.total
 }
 
 /// The root a request for shreds is for, with its goal.

@@ -67,10 +67,13 @@ impl Reassembly {
         // Who asks by root needs no signature; where none is known, zeros say so.
         let signature = variant.signature.unwrap_or([0; 64]);
         let mut message = Vec::with_capacity(samara_types::datagram::MESSAGE_BYTES_MAX);
-        if let Content::Collecting(shreds) = &variant.content {
-            for (index, body) in shreds.iter().filter(|(index, _)| wanted & (1 << index.0) != 0) {
+        if let Content::Collecting(gathering) = &variant.content {
+            let Some(gathering) = gathering else { return };
+            for (index, chunk) in indexes(wanted).filter_map(|index| Some((index, gathering.chunk(index)?))) {
                 message.clear();
-                wire::write_shred(&commitment, *index, signature, body, &mut message);
+                wire::write_header(&commitment, index, signature, &mut message);
+                gathering.write_proof(index, &mut message);
+                message.extend_from_slice(chunk);
                 each(&message);
             }
             return;
@@ -78,7 +81,7 @@ impl Reassembly {
         let Some(word) = self.encoded(view, &commitment) else { return };
         for index in indexes(wanted).filter(|index| index.0 < commitment.shape.total) {
             message.clear();
-            wire::write_shred(&commitment, index, signature, &[], &mut message);
+            wire::write_header(&commitment, index, signature, &mut message);
             word.write_proof(index, &mut message);
             message.extend_from_slice(word.chunk(index));
             each(&message);

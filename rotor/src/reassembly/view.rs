@@ -1,32 +1,25 @@
 //! What is held of one view: slices, their variants, whole blocks, and the certified blocks that are wanted.
 
 use crate::plan::Plan;
-use crate::wire;
-use samara_types::shred::{DATA_SHREDS_MAX, PROOF_LEVELS_MAX};
-use samara_types::{
-    Block, BlockHeader, CHUNK_BYTES, Digest, Nanos, Offence, ShredIndex, SignerBitmap, SliceCommitment, SliceIndex, ValidatorIndex,
-};
+use crate::seats::Seats;
+use crate::wire::{self, ReceivedShred};
+use samara_erasure::{Gathering, Leaf};
+use samara_types::{Block, BlockHeader, Digest, Nanos, Offence, SignerBitmap, SliceCommitment, SliceIndex, ValidatorIndex};
 use std::sync::Arc;
 
-/// Flat charge for a variant, its lists included.
-pub(super) const VARIANT_BYTES: usize = 256 + DATA_SHREDS_MAX * 32;
+/// Flat charge for a variant, its seats included.
+pub(super) const VARIANT_BYTES: usize = 1024;
 /// Flat charge for a view, its offences and wants included.
 pub(super) const VIEW_BYTES: usize = 4096;
 /// Most disseminated commitments kept for one slice: two prove equivocation, and both travel on.
 pub(super) const VARIANTS_MAX: usize = 2;
 
-/// Most bytes of a [`Body`]; each is charged this much.
-const BODY_BYTES_MAX: usize = 32 * PROOF_LEVELS_MAX + CHUNK_BYTES;
-
-/// Proof and chunk of one shred.
-pub(super) type Body = Box<[u8]>;
-
 /// What is there of a variant.
 pub(super) enum Content {
-    /// Verified shreds, fewer than decode the slice.
-    Collecting(Vec<(ShredIndex, Body)>),
+    /// Verified shreds, fewer than decode the slice; None before the first.
+    Collecting(Option<Box<Gathering>>),
     /// The slice.
-    Decoded(Box<[u8]>),
+    Decoded(Vec<u8>),
     /// Part of a whole block.
     Placed(Arc<Block>),
     /// The root is not that of a canonical code word, for everybody and forever.
@@ -38,6 +31,8 @@ pub(super) struct Variant {
     pub(super) commitment: SliceCommitment,
     /// Verified; None where only a certified block names the root.
     pub(super) signature: Option<[u8; 64]>,
+    /// Who relays its shreds, drawn for its first shred.
+    pub(super) seats: Option<Seats>,
     pub(super) content: Content,
     /// Shreds that are or were stored.
     pub(super) seen: u128,
@@ -51,13 +46,15 @@ pub(super) struct Variant {
 
 impl Variant {
     pub(super) fn new(commitment: SliceCommitment, signature: Option<[u8; 64]>, since: Nanos) -> Variant {
-        Variant { commitment, signature, content: Content::Collecting(Vec::new()), seen: 0, relayed: 0, since, attempts: 0 }
+        Variant { commitment, signature, seats: None, content: Content::Collecting(None), seen: 0, relayed: 0, since, attempts: 0 }
     }
 
     /// Shreds still missing to decode it; zero once decoded or tainted.
     pub(super) fn deficit(&self) -> usize {
         match &self.content {
-            Content::Collecting(shreds) => usize::from(self.commitment.shape.data) - shreds.len(),
+            Content::Collecting(gathering) => {
+                usize::from(self.commitment.shape.data) - gathering.as_ref().map_or(0, |gathering| gathering.count())
+            }
             _ => 0,
         }
     }
@@ -87,22 +84,39 @@ impl Variant {
         true
     }
 
-    /// Stores a shred; false if it was there.
-    pub(super) fn store(&mut self, index: ShredIndex, body: &[u8]) -> bool {
-        let bit = 1 << index.0;
-        let Content::Collecting(shreds) = &mut self.content else { return false };
+    /// Whether a shred leads to this root. Cheap once others did: its leaf and about one parent.
+    pub(super) fn is_proven_by(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf) -> bool {
+        match &mut self.content {
+            Content::Collecting(Some(gathering)) => gathering.check(shred.index, leaf, shred.proof),
+            _ => shred.root(leaf) == Some(self.commitment.root),
+        }
+    }
+
+    /// Bytes that storing a shred takes up.
+    pub(super) fn needs(&self) -> usize {
+        if matches!(self.content, Content::Collecting(None)) { Gathering::bytes_of(&self.commitment.shape) } else { 0 }
+    }
+
+    /// Stores a shred that proved itself; false if it was there.
+    pub(super) fn store(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf) -> bool {
+        let bit = 1 << shred.index.0;
+        let Content::Collecting(gathering) = &mut self.content else { return false };
         if self.seen & bit != 0 {
             return false;
         }
+        let gathering = gathering.get_or_insert_with(|| Box::new(Gathering::new(self.commitment.shape, self.commitment.root)));
+        if !gathering.check(shred.index, leaf, shred.proof) {
+            return false;
+        }
         self.seen |= bit;
-        shreds.push((index, body.into()));
-        true
+        gathering.insert(shred.index, shred.chunk)
     }
 
     fn charge(&self) -> usize {
         VARIANT_BYTES
             + match &self.content {
-                Content::Collecting(shreds) => shreds.len() * BODY_BYTES_MAX,
+                Content::Collecting(None) => 0,
+                Content::Collecting(Some(_)) => Gathering::bytes_of(&self.commitment.shape),
                 Content::Decoded(bytes) => bytes.len(),
                 Content::Placed(_) | Content::Tainted => 0,
             }
@@ -124,6 +138,11 @@ impl Slice {
 
     pub(super) fn first(&self) -> Option<&Variant> {
         self.variants.get(self.first?)
+    }
+
+    /// The seats of a code word of `total` shreds, if a variant of that length had a shred.
+    pub(super) fn seats(&self, total: u8) -> Option<&Seats> {
+        self.variants.iter().filter(|variant| variant.commitment.shape.total == total).find_map(|variant| variant.seats.as_ref())
     }
 
     pub(super) fn position(&self, commitment: &SliceCommitment) -> Option<usize> {
