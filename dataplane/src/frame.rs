@@ -8,9 +8,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 
-use crate::sys::memory::{Buffer, HEADROOM_BYTES, PAYLOAD_BYTES};
+use crate::sys::memory::{Buffer, PAYLOAD_BYTES};
 
-/// Payload bytes that a frame can hold.
+/// Payload bytes that a frame of a socket port can hold. A frame of an XDP port holds what [`Frame::capacity`] says.
 pub const FRAME_BYTES: usize = PAYLOAD_BYTES;
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -18,25 +18,36 @@ const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
 /// One packet buffer. Dereferences to its current bytes.
 pub struct Frame {
     buffer: Buffer,
+    offset: u32,
     len: u32,
     peer: SocketAddr,
 }
 
 impl Frame {
-    pub(crate) fn new(buffer: Buffer) -> Frame {
-        Frame { buffer, len: FRAME_BYTES as u32, peer: NOBODY }
+    /// Takes a buffer whose payload starts at `offset`.
+    pub(crate) fn new(buffer: Buffer, offset: usize) -> Frame {
+        let mut frame = Frame { buffer, offset: 0, len: 0, peer: NOBODY };
+        frame.reset(offset);
+        frame
     }
 
-    /// Largest length.
+    /// The payload starts at `offset` and fills the rest of the buffer.
+    pub(crate) fn reset(&mut self, offset: usize) {
+        assert!(offset <= self.buffer.stride(), "an offset lies inside the buffer");
+        self.offset = offset as u32;
+        self.len = (self.buffer.stride() - offset) as u32;
+    }
+
+    /// Largest length, in bytes.
     pub fn capacity(&self) -> usize {
-        FRAME_BYTES
+        self.buffer.stride() - self.offset as usize
     }
 
     /// Sets the current length. A frame of [`crate::port::Port::tx_frame`] starts with its whole capacity.
     ///
     /// Panics above the capacity.
     pub fn set_len(&mut self, len: usize) {
-        assert!(len <= FRAME_BYTES, "{len} B do not fit a frame");
+        assert!(len <= self.capacity(), "{len} B do not fit a frame");
         self.len = len as u32;
     }
 
@@ -50,13 +61,27 @@ impl Frame {
         self.peer = peer;
     }
 
-    #[cfg(test)]
-    pub(crate) fn headroom_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer.bytes_mut()[..HEADROOM_BYTES]
+    /// Where the payload starts in the buffer.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset as usize
+    }
+
+    /// The whole buffer: what stands in front of the payload included.
+    pub(crate) fn whole_mut(&mut self) -> &mut [u8] {
+        self.buffer.bytes_mut()
+    }
+
+    /// Where the kernel may write a payload of up to the capacity; valid while the caller keeps the frame.
+    pub(crate) fn payload_address(&self) -> *mut u8 {
+        self.buffer.address().wrapping_add(self.offset as usize)
     }
 
     pub(crate) fn buffer(&self) -> &Buffer {
         &self.buffer
+    }
+
+    fn range(&self) -> std::ops::Range<usize> {
+        self.offset as usize..self.offset as usize + self.len as usize
     }
 }
 
@@ -64,13 +89,14 @@ impl Deref for Frame {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.buffer.bytes()[HEADROOM_BYTES..HEADROOM_BYTES + self.len as usize]
+        &self.buffer.bytes()[self.range()]
     }
 }
 
 impl DerefMut for Frame {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer.bytes_mut()[HEADROOM_BYTES..HEADROOM_BYTES + self.len as usize]
+        let range = self.range();
+        &mut self.buffer.bytes_mut()[range]
     }
 }
 

@@ -10,3 +10,4 @@ pub mod ring;
 pub mod service;
 pub mod session;
 pub(crate) mod sys;
+pub mod xdp;

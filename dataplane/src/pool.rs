@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::frame::Frame;
-use crate::sys::memory::Region;
+use crate::sys::memory::{Buffer, HEADROOM_BYTES, Region, STRIDE_BYTES};
 
 /// All frames of one port that are not in use, and the count of those the caller holds.
 pub(crate) struct Pool {
@@ -20,29 +20,38 @@ pub(crate) struct Pool {
     total: usize,
     held: usize,
     lost: u64,
+    headroom: usize,
 }
 
 impl Pool {
     /// `rx` and `tx` frames in one allocation.
     pub(crate) fn new(rx: usize, tx: usize) -> Pool {
-        let (region, buffers) = Region::allocate(rx + tx);
-        let mut rx_free: Vec<Frame> = buffers.into_iter().map(Frame::new).collect();
+        let (region, buffers) = Region::allocate(rx + tx, STRIDE_BYTES);
+        Pool::over(region, buffers, rx, HEADROOM_BYTES)
+    }
+
+    /// All buffers of a region, the first `rx` of them for receiving; payloads start at `headroom`.
+    pub(crate) fn over(region: Arc<Region>, buffers: Vec<Buffer>, rx: usize, headroom: usize) -> Pool {
+        let total = buffers.len();
+        let mut rx_free: Vec<Frame> = buffers.into_iter().map(|buffer| Frame::new(buffer, headroom)).collect();
         let mut tx_free = rx_free.split_off(rx);
         // Lowest index first: a quiet port stays within few pages.
         rx_free.reverse();
         tx_free.reverse();
-        Pool { region, rx_free, tx_free, rx_total: rx, total: rx + tx, held: 0, lost: 0 }
+        Pool { region, rx_free, tx_free, rx_total: rx, total, held: 0, lost: 0, headroom }
     }
 
     /// A free receive frame.
     pub(crate) fn take_rx(&mut self) -> Option<Frame> {
-        self.rx_free.pop()
+        let mut frame = self.rx_free.pop()?;
+        frame.reset(self.headroom);
+        Some(frame)
     }
 
     /// A free send frame at full length, counted as held.
     pub(crate) fn lend_tx(&mut self) -> Option<Frame> {
         let mut frame = self.tx_free.pop()?;
-        frame.set_len(frame.capacity());
+        frame.reset(self.headroom);
         self.held += 1;
         Some(frame)
     }
@@ -73,8 +82,13 @@ impl Pool {
         while let Some(buffer) = self.region.reclaim() {
             self.lost += 1;
             self.held = self.held.checked_sub(1).expect("only the caller drops frames");
-            self.put(Frame::new(buffer));
+            self.put(Frame::new(buffer, self.headroom));
         }
+    }
+
+    /// The memory of the frames.
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.region
     }
 
     /// Receive frames that are free.

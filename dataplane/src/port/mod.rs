@@ -17,6 +17,7 @@ mod settle;
 mod stats;
 pub mod udp;
 pub mod uring;
+pub mod xdp;
 
 #[cfg(test)]
 mod tests;
@@ -78,7 +79,7 @@ pub trait Port: Send {
     /// The address the socket is bound to.
     fn local_addr(&self) -> SocketAddr;
 
-    /// `"uring"` or `"udp"`.
+    /// `"uring"`, `"udp"`, or `"xdp-zerocopy"`, `"xdp-native"`, `"xdp-skb"`.
     fn rung(&self) -> &'static str;
 }
 
@@ -179,6 +180,9 @@ pub enum PortError {
         /// How.
         source: io::Error,
     },
+    /// AF_XDP.
+    #[error("AF_XDP: {0}")]
+    Xdp(#[from] crate::xdp::XdpError),
     /// The ring.
     #[error("io_uring: {step}: {source}")]
     Ring {

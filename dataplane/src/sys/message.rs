@@ -4,10 +4,9 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::address::Name;
-use crate::frame::{FRAME_BYTES, Frame};
+use crate::frame::Frame;
 use crate::port::BURST_MAX;
 use crate::port::queue::{Message, SEGMENTS_MAX};
-use crate::sys::memory::HEADROOM_BYTES;
 
 /// One control message that asks for segmentation: `cmsghdr` and a u16.
 #[derive(Clone, Copy)]
@@ -171,8 +170,8 @@ impl ReceiveBatch {
     /// Points a header at each frame; frames keep their slot until something was received.
     fn describe(&mut self) {
         for slot in self.described..self.frames.len() {
-            let payload = self.frames[slot].buffer().address().wrapping_add(HEADROOM_BYTES);
-            self.vectors[slot] = libc::iovec { iov_base: payload.cast(), iov_len: FRAME_BYTES };
+            let frame = &self.frames[slot];
+            self.vectors[slot] = libc::iovec { iov_base: frame.payload_address().cast(), iov_len: frame.capacity() };
             let mut header = NO_HEADER;
             header.msg_name = self.names[slot].bytes.as_mut_ptr().cast();
             header.msg_namelen = self.names[slot].bytes.len() as u32;
@@ -190,7 +189,7 @@ fn judge(mut frame: Frame, entry: &libc::mmsghdr, name: &Name) -> Received {
     }
     let peer = name.bytes.get(..entry.msg_hdr.msg_namelen as usize).and_then(Name::parse);
     match peer {
-        Some(peer) if entry.msg_len as usize <= FRAME_BYTES => {
+        Some(peer) if entry.msg_len as usize <= frame.capacity() => {
             frame.received(entry.msg_len as usize, peer);
             Received::Datagram(frame)
         }

@@ -5,8 +5,10 @@
 //! - the kernel gets an address only while the structure that made the call owns the token behind it.
 
 pub(crate) mod address;
+pub(crate) mod bpf;
 pub(crate) mod memory;
 pub(crate) mod message;
 pub(crate) mod ring;
 pub(crate) mod schedule;
 pub(crate) mod socket;
+pub(crate) mod xsk;

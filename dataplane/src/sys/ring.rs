@@ -367,8 +367,8 @@ mod tests {
         let mut frame = pool.take_rx().expect("the test sizes the pool");
         let head: Vec<u8> = [name_bytes, 0, payload_bytes, flags as u32].iter().flat_map(|word| word.to_ne_bytes()).collect();
         let name = Name::new("127.0.0.1:7".parse().expect("an address"));
-        frame.headroom_mut()[..OUT_BYTES].copy_from_slice(&head);
-        frame.headroom_mut()[OUT_BYTES..OUT_BYTES + NAME_BYTES].copy_from_slice(&name.bytes);
+        frame.whole_mut()[..OUT_BYTES].copy_from_slice(&head);
+        frame.whole_mut()[OUT_BYTES..OUT_BYTES + NAME_BYTES].copy_from_slice(&name.bytes);
         frame
     }
 

@@ -1,0 +1,205 @@
+//! The next hop of a destination, from immutable tables.
+//!
+//! The rule is the kernel's own for a host without policy routing: the local table, then the main table, longest prefix, then lowest metric. What is not a
+//! plain unicast route over our interface (or a VLAN on top of it) to a neighbour whose address is known takes a detour through the kernel's socket: the
+//! kernel resolves the neighbour, refuses, or sends by another interface, and it does so with the packet that needed it.
+
+use std::net::IpAddr;
+
+/// An Ethernet address.
+pub(crate) type Mac = [u8; 6];
+
+/// A VLAN tag: protocol (0x8100 or 0x88a8) and identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tag {
+    pub(crate) protocol: u16,
+    pub(crate) id: u16,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) up: bool,
+    pub(crate) mtu: u32,
+    pub(crate) mac: Mac,
+    /// A VLAN on top of another interface.
+    pub(crate) over: Option<(u32, Tag)>,
+}
+
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) interface: u32,
+    pub(crate) ip: IpAddr,
+    pub(crate) prefix: u8,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Via {
+    /// Out of an interface, to a gateway or to the destination itself.
+    Interface { index: u32, gateway: Option<IpAddr>, source: Option<IpAddr>, mtu: Option<u32> },
+    /// To this host.
+    Local,
+    /// Several paths, a tunnel, a refusal, multicast: the kernel's business.
+    Kernel,
+}
+
+/// One entry of the routing tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Route {
+    pub(crate) to: IpAddr,
+    pub(crate) prefix: u8,
+    /// The local table comes before the main table.
+    pub(crate) local_table: bool,
+    pub(crate) metric: u32,
+    pub(crate) via: Via,
+}
+
+/// A neighbour whose Ethernet address is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Neighbour {
+    pub(crate) interface: u32,
+    pub(crate) ip: IpAddr,
+    pub(crate) mac: Mac,
+    /// Not confirmed for a while: the kernel checks it when it sends to it.
+    pub(crate) stale: bool,
+}
+
+/// Everything of one moment. Lists are sorted, so that equal tables are equal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tables {
+    pub(crate) links: Vec<Link>,
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) neighbours: Vec<Neighbour>,
+}
+
+/// How to reach a destination directly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NextHop {
+    pub(crate) source: IpAddr,
+    pub(crate) source_mac: Mac,
+    pub(crate) to_mac: Mac,
+    pub(crate) tag: Option<Tag>,
+    /// IP packet bytes that the path takes.
+    pub(crate) mtu: u16,
+    pub(crate) stale: bool,
+}
+
+/// Why a datagram goes through the kernel's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detour {
+    /// To this host itself.
+    Local,
+    /// No route at all; the kernel will say so.
+    NoRoute,
+    /// Out of another interface.
+    OtherInterface,
+    /// The interface is down.
+    Down,
+    /// The neighbour's Ethernet address is not known yet; the kernel asks for it.
+    Unresolved,
+    /// The neighbour was not heard of for a while; one datagram a second makes the kernel check it.
+    Stale,
+    /// Multicast, broadcast, link-local, several paths, a tunnel.
+    Special,
+}
+
+impl Detour {
+    /// All of them, in the order of their counters.
+    pub const ALL: [Detour; 7] =
+        [Detour::Local, Detour::NoRoute, Detour::OtherInterface, Detour::Down, Detour::Unresolved, Detour::Stale, Detour::Special];
+
+    /// Metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Detour::Local => "local",
+            Detour::NoRoute => "no_route",
+            Detour::OtherInterface => "other_interface",
+            Detour::Down => "down",
+            Detour::Unresolved => "unresolved",
+            Detour::Stale => "stale",
+            Detour::Special => "special",
+        }
+    }
+}
+
+impl Tables {
+    /// Sorts what was gathered.
+    pub(crate) fn sort(&mut self) {
+        self.links.sort_unstable();
+        self.addresses.sort_unstable();
+        self.routes.sort_unstable();
+        self.neighbours.sort_unstable();
+    }
+
+    /// The way from `bound` (an address, or unspecified) to `to` when it leads directly out of interface `ours`.
+    pub(crate) fn next_hop(&self, ours: u32, bound: IpAddr, to: IpAddr) -> Result<NextHop, Detour> {
+        if is_special(to) {
+            return Err(Detour::Special);
+        }
+        let route = self.route(to).ok_or(Detour::NoRoute)?;
+        let (index, gateway, source, mtu) = match route.via {
+            Via::Local => return Err(Detour::Local),
+            Via::Kernel => return Err(Detour::Special),
+            Via::Interface { index, gateway, source, mtu } => (index, gateway, source, mtu),
+        };
+        let link = self.link(index).ok_or(Detour::NoRoute)?;
+        let tag = match link.over {
+            _ if index == ours => None,
+            Some((parent, tag)) if parent == ours => Some(tag),
+            _ => return Err(Detour::OtherInterface),
+        };
+        if !link.up || !self.link(ours).is_some_and(|link| link.up) {
+            return Err(Detour::Down);
+        }
+        let next = gateway.unwrap_or(to);
+        let neighbour = self.neighbours.iter().find(|known| known.interface == index && known.ip == next).ok_or(Detour::Unresolved)?;
+        let chosen = if bound.is_unspecified() { source.or_else(|| self.source(index, next)) } else { Some(bound) };
+        let path_mtu = mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu));
+        Ok(NextHop {
+            source: chosen.filter(|source| source.is_ipv4() == to.is_ipv4()).ok_or(Detour::NoRoute)?,
+            source_mac: link.mac,
+            to_mac: neighbour.mac,
+            tag,
+            mtu: u16::try_from(path_mtu).unwrap_or(u16::MAX),
+            stale: neighbour.stale,
+        })
+    }
+
+    fn link(&self, index: u32) -> Option<&Link> {
+        self.links.iter().find(|link| link.index == index)
+    }
+
+    fn route(&self, to: IpAddr) -> Option<&Route> {
+        let fits = self.routes.iter().filter(|route| covers(route.to, route.prefix, to));
+        fits.max_by_key(|route| (route.local_table, route.prefix, std::cmp::Reverse(route.metric)))
+    }
+
+    /// The address of the interface in the neighbour's network, or any of its family.
+    fn source(&self, interface: u32, next: IpAddr) -> Option<IpAddr> {
+        let mine = || self.addresses.iter().filter(|address| address.interface == interface && address.ip.is_ipv4() == next.is_ipv4());
+        let near = mine().find(|address| covers(address.ip, address.prefix, next));
+        near.or_else(|| mine().find(|address| !is_special(address.ip))).map(|address| address.ip)
+    }
+}
+
+fn is_special(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_multicast() || ip.is_broadcast() || ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_unspecified() || ip.is_unicast_link_local(),
+    }
+}
+
+/// Whether `to` lies in `network/prefix`.
+fn covers(network: IpAddr, prefix: u8, to: IpAddr) -> bool {
+    let (network, to, width) = match (network, to) {
+        (IpAddr::V4(network), IpAddr::V4(to)) => (u128::from(network.to_bits()), u128::from(to.to_bits()), 32),
+        (IpAddr::V6(network), IpAddr::V6(to)) => (network.to_bits(), to.to_bits(), 128),
+        _ => return false,
+    };
+    let free = u32::from(width) - u32::from(prefix.min(width));
+    free == 128 || (network ^ to) >> free == 0
+}
