@@ -83,7 +83,7 @@ fn write_stamp(out: &mut [u8], bytes: usize, stamp: u64) -> usize {
 
 fn send_on_schedule(wire: &mut dyn Wire, end: End<'_>, era: Era, bytes: usize, per_second: f64, time: Duration) -> u64 {
     let began = era.now().0;
-    let total = (time.as_secs_f64() * per_second) as u64;
+    let total = ((time.as_secs_f64() * per_second) as u64).max(1);
     let meant = |number: u64| began + (number as f64 * 1e9 / per_second) as u64;
     let mut sent = 0;
     while sent < total {
