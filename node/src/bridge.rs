@@ -5,15 +5,17 @@
 //! finalized blocks -> ToService::Store -> one synced commit -> Finalized to waiting clients, ToHot::Stored{height} back
 //! gossip payload -> ToService::Verify -> batch verify -> ToHot::Gossip
 //! behind the others -> ToService::Sync -> catch-up over TCP -> ToHot::Synced (proven runs), the last with done = true
-//! once a second -> ToService::Snapshot -> metrics.json
+//! once a second -> ToService::Snapshot -> metrics.json, and the metrics endpoint if there is one
 //! ```
 //!
 //! Both directions are bounded rings with one owner per end. Nothing here blocks: a full ring towards the hot reactor refuses a client
 //! loudly; `Store` towards the service reactor must not be dropped by the hot reactor, which keeps what does not fit and tries again.
 
 pub mod distribution;
+pub mod views;
 
 pub use distribution::Distribution;
+pub use views::{Dissemination, Marks, Nullifications, NullifiedReason, PeerRow, Standing, ViewRow};
 
 use samara_crypto::{Certificate, VerifiedTransaction};
 use samara_storage::FinalizedBlock;
@@ -177,4 +179,26 @@ pub struct NodeSnapshot {
     pub stage_us: BTreeMap<String, Distribution>,
     /// Time from handing a record to the vote log to knowing it durable.
     pub vote_log_sync_us: Distribution,
+    /// Time from taking a shred of an own seat out of its datagram to having it queued for everybody.
+    pub relay_us: Distribution,
+    /// This validator's seat.
+    pub me: u16,
+    /// Certificates received.
+    pub certificates_received: u64,
+    /// Votes and nullifies this validator made durable.
+    pub records_durable: u64,
+    /// Weight behind the newest L-notarization seen with its certificate.
+    pub final_weight: u64,
+    /// The marks of the set.
+    pub marks: Marks,
+    /// Weight that spoke in the views around the current one.
+    pub standings: Vec<Standing>,
+    /// The latest views, oldest first.
+    pub views: Vec<ViewRow>,
+    /// Nullified views by leader and reason.
+    pub nullifications: Vec<Nullifications>,
+    /// Shreds and slices by stage.
+    pub dissemination: Dissemination,
+    /// The other validators.
+    pub peers: Vec<PeerRow>,
 }

@@ -44,6 +44,8 @@ pub struct NodeConfig {
     pub client: Client,
     /// The mempool's bounds.
     pub mempool: Mempool,
+    /// The metrics endpoint.
+    pub metrics: MetricsListen,
     /// Logging.
     pub log: Log,
 }
@@ -121,6 +123,13 @@ pub struct Mempool {
     pub transactions_max: usize,
     /// Their bytes.
     pub bytes_max: usize,
+}
+
+/// Section `metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricsListen {
+    /// Local address of the endpoint; no endpoint if None.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Section `log`.

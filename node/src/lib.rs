@@ -15,6 +15,7 @@ pub mod keys;
 pub mod load;
 pub mod localnet;
 pub mod logging;
+pub mod metrics;
 pub mod run;
 pub mod service;
 pub mod units;

@@ -10,12 +10,14 @@
 mod core;
 mod meter;
 mod recover;
+mod strip;
 mod wire;
 
 use crate::bridge::{ToHot, ToService};
 use crate::cli::TransportArg;
 use crate::config::{Prepared, WaitMode};
 use crate::exit::Exit;
+use crate::metrics::{Endpoint, Published, Source};
 use crate::service::{self, ServiceConfig};
 use samara_dataplane::port::{self, PortConfig, Transport};
 use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, WaitPolicy};
@@ -51,6 +53,7 @@ struct Started {
     reactor: HotReactor<core::Core>,
     service: service::ServiceHandle,
     watchdog: Watchdog,
+    metrics: Option<Endpoint>,
 }
 
 impl Started {
@@ -67,21 +70,36 @@ impl Started {
         let links = core::Links { to_service, from_service, stop, rung };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
         let reactor = HotReactor::new(port, sessions, core, hot_config(prepared, base));
-        let service = service_config(prepared, roster, store, to_hot, from_hot);
+        let mut service = service_config(prepared, roster, store, to_hot, from_hot);
+        let metrics = endpoint(prepared, &reactor, &mut service)?;
         let mut service = service::start(service).map_err(service_exit)?;
         tracing::info!(client = %service.client_address(), sync = %service.sync_address(), "service reactor");
         let watchdog = watch(&reactor, &mut service)?;
-        Ok(Started { reactor, service, watchdog })
+        Ok(Started { reactor, service, watchdog, metrics })
     }
 
     fn run(self) -> Result<(), Exit> {
         let core = self.reactor.run();
         let failure = core.into_failure();
         drop(self.watchdog);
+        drop(self.metrics);
         self.service.join().map_err(Exit::failed)?;
         tracing::info!("stopped");
         failure.map_or(Ok(()), |failure| Err(Exit::failed(failure)))
     }
+}
+
+/// The metrics endpoint, if the configuration wants one.
+fn endpoint(prepared: &Prepared, reactor: &HotReactor<core::Core>, service: &mut ServiceConfig) -> Result<Option<Endpoint>, Exit> {
+    let Some(listen) = prepared.config.metrics.listen else { return Ok(None) };
+    let layout = prepared.config.layout.clone();
+    let directory = layout.metrics.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let chain = samara_types::digest::hex(&prepared.genesis.chain.0);
+    let source = Source::new(Arc::clone(&service.published), reactor.stats(), layout, chain);
+    let endpoint = Endpoint::start(listen, &directory, source)
+        .map_err(|error| Exit::bad("metrics.listen", listen, format!("a free local address ({error})")))?;
+    tracing::info!(url = %format!("http://{}/metrics", endpoint.address()), "metrics endpoint");
+    Ok(Some(endpoint))
 }
 
 /// Looks after both reactors: pokes the executor out of glommio's lost wake-up window, and says when one stands still.
@@ -181,6 +199,7 @@ fn service_config(
         sync_listen: prepared.sync_listen(),
         sync_addresses: prepared.genesis.addresses.iter().map(|addresses| addresses.sync).collect(),
         metrics: Some(prepared.config.layout.metrics.clone()),
+        published: Arc::<Published>::default(),
         metrics_interval: METRICS_INTERVAL,
         core: prepared.config.reactor.service_core,
         door: service::DoorLimits {

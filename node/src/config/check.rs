@@ -1,7 +1,7 @@
 //! Ranges and relations of the configuration, in one place.
 
 use super::raw::{Raw, RawReactor};
-use super::{Client, Layout, Log, Mempool, Network, NodeConfig, Reactor};
+use super::{Client, Layout, Log, Mempool, MetricsListen, Network, NodeConfig, Reactor};
 use crate::exit::Exit;
 use samara_types::ChainId;
 use samara_types::digest::Digest;
@@ -45,6 +45,7 @@ pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
         reactor: reactor(&raw.reactor)?,
         client,
         mempool,
+        metrics: MetricsListen { listen: raw.metrics.listen },
         log: Log { level: raw.log.level, format: raw.log.format },
     })
 }

@@ -23,6 +23,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub mempool: RawMempool,
     #[serde(default)]
+    pub metrics: RawMetrics,
+    #[serde(default)]
     pub log: RawLog,
 }
 
@@ -110,6 +112,12 @@ impl Default for RawMempool {
     fn default() -> Self {
         RawMempool { transactions_max: 65_536, bytes_max: 32 << 20 }
     }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawMetrics {
+    pub listen: Option<SocketAddr>,
 }
 
 /// Form of log lines.

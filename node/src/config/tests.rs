@@ -19,6 +19,7 @@ fn the_example_file_loads_and_states_the_defaults() {
     let defaults = load(BASE).unwrap();
     assert_eq!((&example.network, &example.reactor), (&defaults.network, &defaults.reactor));
     assert_eq!((&example.client, &example.mempool, &example.log), (&defaults.client, &defaults.mempool, &defaults.log));
+    assert_eq!(example.metrics, defaults.metrics);
 }
 
 #[test]
@@ -27,7 +28,7 @@ fn every_key_of_the_example_is_a_key_and_every_commented_one_too() {
     let text = std::fs::read_to_string(path).unwrap();
     let uncommented: Vec<_> = text.lines().map(|line| line.strip_prefix("#! ").unwrap_or(line)).collect();
     let config = load(&uncommented.join("\n")).unwrap();
-    let optional = [config.network.listen, config.network.sync_listen, config.client.listen];
+    let optional = [config.network.listen, config.network.sync_listen, config.client.listen, config.metrics.listen];
     assert!(optional.iter().all(Option::is_some) && config.index.is_some());
     assert!(config.reactor.hot_core.is_some() && config.reactor.service_core.is_some());
 }

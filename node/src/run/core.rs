@@ -90,7 +90,7 @@ impl Core {
         let config = Config { me: prepared.me, params: genesis.params, beacon: genesis.seed, wall_offset_ns: boot_ns };
         let secrets = (prepared.keyring.vote.clone(), prepared.keyring.identity.clone());
         let now = Nanos(u64::try_from(base.elapsed().as_nanos()).unwrap_or(u64::MAX));
-        let mut meter = Meter::default();
+        let mut meter = Meter::new(prepared.me, Arc::new(genesis.set.clone()), schedule.clone());
         meter.snapshot.port = links.rung.clone();
         meter.snapshot.stored_height = recovered.recovery.tip.height.0;
         let validator = Validator::new(config, roster, schedule, secrets, recovered.app, recovered.recovery, now);
@@ -151,16 +151,23 @@ impl Core {
                 Output::Finalized(block, certificate) => {
                     let at = self.clock();
                     self.meter.finalized(&block, at);
+                    if let Some(certificate) = &certificate {
+                        self.meter.certified(certificate.signers());
+                    }
                     self.unstored_bytes += block.payload().len();
                     self.unstored.push_back((block.header().height, block.header().view, block.payload().len()));
                     self.blocks.push(FinalizedBlock { block, certificate: certificate.map(|c| c.to_message()) });
                 }
                 Output::Evidence(evidence) => self.keep(evidence),
-                Output::Entered(_) => {
+                Output::Entered(view) => {
                     let at = self.clock();
-                    self.meter.entered(at);
+                    self.meter.entered(view, at);
                 }
-                Output::Nullified(view) => tracing::debug!(view = view.0, "nullified"),
+                Output::Nullified(view) => {
+                    tracing::debug!(view = view.0, "nullified");
+                    let at = self.clock();
+                    self.meter.nullified(view, at);
+                }
                 Output::Milestone(view, milestone) => {
                     let at = self.clock();
                     self.meter.milestone(view, milestone, at);
@@ -287,6 +294,7 @@ impl Core {
         let sync_us = &mut self.meter.snapshot.vote_log_sync_us;
         if let Some(records) = self.durable.poll(now, |waited| sync_us.record(waited.0 / 1_000))? {
             self.worked = true;
+            self.meter.snapshot.records_durable = records;
             self.input(now, Input::Persisted(records), out);
         }
         self.durable.submit()
@@ -298,13 +306,14 @@ impl Core {
             ("verify_ring_full", self.shed.verify_ring_full),
             ("evidence_full", self.shed.evidence_full),
         ];
-        let picture = self.meter.picture(&self.validator, &self.stages.ns, stats, &shed);
+        let picture = self.meter.picture(&self.validator, &self.stages, stats, &shed);
         self.tell(ToService::Snapshot(Box::new(picture)));
     }
 }
 
 impl Handler for Core {
     fn on_message(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, message: &[u8], out: &mut Outbox<'_>) {
+        self.meter.heard(from, kind);
         if kind.class() == Class::Normal && self.unstored_bytes > UNSTORED_BYTES_MAX {
             self.shed.store_backlog += 1;
             return;

@@ -1,20 +1,32 @@
-//! What the core measures of itself: views, blocks, stages, and the snapshot it publishes.
+//! What the core measures of itself: views, blocks, stages, peers, and the snapshot it publishes.
 
-use crate::bridge::{ClassCounters, NodeSnapshot};
+use super::strip::Strip;
+use super::wire::StageClock;
+use crate::bridge::{ClassCounters, Dissemination, Marks, NodeSnapshot, PeerRow, Standing};
 use samara_dataplane::class::ClassReject;
 use samara_dataplane::counters::{HotSnapshot, HotStats, Stage as HotStage};
 use samara_dataplane::session::DropReason;
-use samara_types::{Block, Class, Height, Nanos, View, transaction};
+use samara_types::{
+    Block, Class, Height, LeaderSchedule, MessageKind, Nanos, SignerBitmap, ValidatorIndex, ValidatorSet, View, transaction,
+};
 use samara_validator::{Milestone, Stage, Validator};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Views whose milestones are kept at once.
 const VIEWS_MAX: usize = 256;
 
+/// Views below the current one whose votes are published with it.
+const STANDINGS: u64 = 3;
+
 /// Counters and distributions of the running validator.
-#[derive(Default)]
 pub struct Meter {
     pub snapshot: NodeSnapshot,
+    set: Arc<ValidatorSet>,
+    schedule: LeaderSchedule,
+    strip: Strip,
+    /// Votes and nullifies received, by validator.
+    votes: Vec<u64>,
     milestones: BTreeMap<View, [Option<Nanos>; 6]>,
     finalized_at: BTreeMap<Height, Nanos>,
     entered_at: Option<Nanos>,
@@ -22,13 +34,40 @@ pub struct Meter {
 }
 
 impl Meter {
-    pub fn entered(&mut self, now: Nanos) {
+    pub fn new(me: ValidatorIndex, set: Arc<ValidatorSet>, schedule: LeaderSchedule) -> Meter {
+        let quorums = set.quorums();
+        let marks = Marks { total: quorums.total.0, m: quorums.m.0, l: quorums.l.0 };
+        Meter {
+            snapshot: NodeSnapshot { me: me.0, marks, ..NodeSnapshot::default() },
+            strip: Strip::new(set.len()),
+            votes: vec![0; set.len()],
+            set,
+            schedule,
+            milestones: BTreeMap::new(),
+            finalized_at: BTreeMap::new(),
+            entered_at: None,
+            last_final: None,
+        }
+    }
+
+    /// A message of `from` was admitted.
+    pub fn heard(&mut self, from: ValidatorIndex, kind: MessageKind) {
+        self.votes[from.at()] += u64::from(matches!(kind, MessageKind::Vote | MessageKind::Nullify));
+    }
+
+    pub fn nullified(&mut self, view: View, now: Nanos) {
+        self.strip.nullified(view, self.schedule.leader(view), now);
+    }
+
+    pub fn entered(&mut self, view: View, now: Nanos) {
+        self.strip.entered(view, self.schedule.leader(view), now);
         if let Some(before) = self.entered_at.replace(now) {
             self.snapshot.view_us.record(now.since(before).0 / 1_000);
         }
     }
 
     pub fn milestone(&mut self, view: View, milestone: Milestone, now: Nanos) {
+        self.strip.reached(view, self.schedule.leader(view), milestone, now);
         let times = self.milestones.entry(view).or_default();
         times[milestone as usize].get_or_insert(now);
         if milestone == Milestone::Final {
@@ -71,6 +110,11 @@ impl Meter {
         }
     }
 
+    /// Who signed a block's finality.
+    pub fn certified(&mut self, signers: &SignerBitmap) {
+        self.snapshot.final_weight = self.set.weight(signers).0;
+    }
+
     /// Everything up to `height` is on disk.
     pub fn stored(&mut self, height: Height, now: Nanos) {
         self.snapshot.stored_height = height.0;
@@ -83,13 +127,7 @@ impl Meter {
     }
 
     /// The picture to publish.
-    pub fn picture<T>(
-        &mut self,
-        validator: &Validator<T>,
-        stages: &[u64; Stage::ALL.len()],
-        stats: &HotStats,
-        drops: &[(&str, u64)],
-    ) -> NodeSnapshot {
+    pub fn picture<T>(&mut self, validator: &Validator<T>, clock: &StageClock, stats: &HotStats, drops: &[(&str, u64)]) -> NodeSnapshot {
         let hot = stats.snapshot();
         let consensus = validator.consensus();
         let snapshot = &mut self.snapshot;
@@ -110,10 +148,44 @@ impl Meter {
         snapshot.datagrams_opened = hot.received[0];
         snapshot.datagrams_consumed = hot.consumed[0];
         snapshot.classes = classes(&hot);
-        snapshot.stage_ns = stage_ns(&hot, stages);
+        snapshot.stage_ns = stage_ns(&hot, &clock.ns);
         snapshot.drops = all_drops(&hot, validator, drops);
+        snapshot.relay_us = clock.relay_us.clone();
+        snapshot.certificates_received = consensus.stats().certificates_received;
+        snapshot.views = self.strip.rows();
+        snapshot.nullifications = self.strip.nullifications();
+        snapshot.standings = standings(validator);
+        snapshot.dissemination = dissemination(validator);
+        snapshot.peers = peers(&self.set, snapshot.me, &self.votes, &validator.reassembly().counts().served);
         snapshot.clone()
     }
+}
+
+/// The current view and the ones before it that are not forgotten.
+fn standings<T>(validator: &Validator<T>) -> Vec<Standing> {
+    let consensus = validator.consensus();
+    let current = consensus.view().0;
+    let of = |view: u64| consensus.standing(View(view)).map(|(votes, nullifies)| Standing { view, votes: votes.0, nullifies: nullifies.0 });
+    (current.saturating_sub(STANDINGS)..=current).filter_map(of).collect()
+}
+
+fn dissemination<T>(validator: &Validator<T>) -> Dissemination {
+    let (reassembly, counts) = (validator.reassembly(), validator.reassembly().counts());
+    Dissemination {
+        shreds_stored: counts.shreds_stored,
+        shreds_repaired: counts.shreds_repaired,
+        shreds_relayed: validator.counters().relayed,
+        relays_dropped: reassembly.relays_dropped(),
+        slices_decoded: counts.slices_decoded,
+        slices_tainted: counts.slices_tainted,
+        bytes_held: reassembly.bytes_held() as u64,
+        views_held: reassembly.views_held() as u64,
+    }
+}
+
+fn peers(set: &ValidatorSet, me: u16, votes: &[u64], served: &[u64]) -> Vec<PeerRow> {
+    let others = set.entries().iter().enumerate().filter(|(at, _)| *at != usize::from(me));
+    others.map(|(at, entry)| PeerRow { peer: at as u16, stake: entry.stake.0, votes: votes[at], seats_served: served[at] }).collect()
 }
 
 fn classes(hot: &HotSnapshot) -> BTreeMap<String, ClassCounters> {

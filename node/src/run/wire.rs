@@ -1,5 +1,6 @@
 //! The machine's outlet on a reactor: messages into the outbox, stretches of time into stages.
 
+use crate::bridge::Distribution;
 use samara_dataplane::reactor::Outbox;
 use samara_types::{MessageKind, ValidatorIndex};
 use samara_validator::{Outlet, Stage};
@@ -8,23 +9,31 @@ use std::time::Instant;
 /// Nanoseconds by [`Stage`]; the mark is where the current stretch began.
 pub struct StageClock {
     pub ns: [u64; Stage::ALL.len()],
+    /// From the beginning of a stretch to the end of each relaying in it, microseconds.
+    pub relay_us: Distribution,
+    began: Instant,
     mark: Instant,
 }
 
 impl StageClock {
     pub fn new() -> StageClock {
-        StageClock { ns: [0; Stage::ALL.len()], mark: Instant::now() }
+        let now = Instant::now();
+        StageClock { ns: [0; Stage::ALL.len()], relay_us: Distribution::default(), began: now, mark: now }
     }
 
     /// Starts a stretch.
     pub fn begin(&mut self) {
         self.mark = Instant::now();
+        self.began = self.mark;
     }
 
     fn spent(&mut self, stage: Stage) {
         let now = Instant::now();
         self.ns[stage as usize] += u64::try_from((now - self.mark).as_nanos()).unwrap_or(u64::MAX);
         self.mark = now;
+        if stage == Stage::Relay {
+            self.relay_us.record(u64::try_from((now - self.began).as_micros()).unwrap_or(u64::MAX));
+        }
     }
 }
 

@@ -137,7 +137,11 @@ impl Door {
     /// A durable block with these transactions: answers everybody who waits for one of them.
     pub(super) fn finalized(&self, height: u64, ids: &[TransactionId]) {
         let mut answers = Vec::new();
-        self.waiting.borrow_mut().finalized(height, ids, &mut answers);
+        {
+            let (at, mut counters) = (Instant::now(), self.counters.borrow_mut());
+            let waited = |since: Instant| counters.finality_us.record((at - since).as_micros() as u64);
+            self.waiting.borrow_mut().finalized(height, ids, &mut answers, waited);
+        }
         self.send_all(&answers);
         self.standing.set((self.standing.get().0, height));
     }

@@ -5,7 +5,7 @@
 //! ToService -->+-- store: group commits -> Finalized, Stored --------+--> ToHot
 //!   (ring)     +-- verify: gossiped transactions --------------------+    (ring)
 //!              +-- sync: catch-up server and client -----------------+
-//!              +-- telemetry: metrics.json
+//!              +-- telemetry: metrics.json, metrics endpoint
 //! ```
 //! The dispatcher reads the ring in order and stops reading only while the store's pile is full, which is how a slow disk slows consensus.
 //! Tasks share state through `Rc`; nothing here is `Send`. Nothing spins (see `link`). The executor beats for `samara_dataplane::service`:
@@ -32,6 +32,7 @@ pub use sync::{SyncFault, SyncLimits};
 pub use telemetry::{Metrics, ProcessUse, Reasons, ServiceCounters};
 
 use crate::bridge::{NodeSnapshot, ToHot, ToService};
+use crate::metrics::Published;
 use door::Door;
 use link::{HotLink, Signal};
 use samara_crypto::Roster;
@@ -65,6 +66,8 @@ pub struct ServiceConfig {
     pub sync_addresses: Vec<SocketAddr>,
     /// Metrics file; None writes none.
     pub metrics: Option<PathBuf>,
+    /// Where the same figures are left for the metrics endpoint.
+    pub published: Arc<Published>,
     /// Time between two writes of it.
     pub metrics_interval: Duration,
     /// Core to pin to; None leaves it to the kernel.
@@ -89,6 +92,7 @@ struct Shared {
     sync_addresses: Vec<SocketAddr>,
     sync_limits: SyncLimits,
     metrics_path: Option<PathBuf>,
+    published: Arc<Published>,
     hot: Rc<HotLink>,
     counters: Rc<RefCell<ServiceCounters>>,
     snapshot: RefCell<NodeSnapshot>,

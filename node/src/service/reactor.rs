@@ -158,6 +158,7 @@ fn share(config: ServiceConfig, tip: Height) -> (Rc<Shared>, Receiver<ToService>
         sync_addresses: config.sync_addresses,
         sync_limits: config.sync,
         metrics_path: config.metrics,
+        published: config.published,
         door: Door::new(config.chain, config.door, Rc::clone(&hot), Rc::clone(&counters)),
         hot,
         counters,

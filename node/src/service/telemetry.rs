@@ -1,14 +1,17 @@
-//! metrics.json: about once a second and at the end, what the hot reactor last published, what the service reactor counted, and what
-//! the process uses. Written beside and renamed over, so a reader never sees half a file. Totals grow from the start of the process.
+//! About once a second and at the end: what the hot reactor last published, what the service reactor counted, and what the process uses.
+//! It goes into metrics.json (written beside and renamed over, so a reader never sees half a file) and to the metrics endpoint. Totals grow
+//! from the start of the process.
 
 use super::Shared;
 use super::link::within;
 use crate::bridge::{Distribution, NodeSnapshot};
+use crate::metrics::Published;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What metrics.json holds: the snapshot's fields at the top, the rest in objects of their own.
@@ -53,6 +56,8 @@ pub struct ServiceCounters {
     pub waiting: u64,
     /// From reading a submission to handing it to the hot reactor (or answering it), microseconds.
     pub ingress_us: Distribution,
+    /// From reading a transaction's first submission to its finality being on disk, microseconds.
+    pub finality_us: Distribution,
     /// Signature batches of client transactions.
     pub verify_batches: u64,
     /// Gossiped payloads taken.
@@ -134,31 +139,33 @@ pub(super) fn count(reasons: &mut Reasons, reason: &'static str) {
     }
 }
 
-/// Writes the file once per `interval` until the signal, then returns (the last write is [`write_now`] by the caller).
+/// Publishes once per `interval` until the signal, then returns (the last write is [`write_now`] by the caller).
 pub(super) async fn run(shared: Rc<Shared>, interval: Duration) {
     while within(interval, shared.telemetry_stop.wait()).await.is_none() {
         write_now(&shared).await;
     }
 }
 
-/// Writes the file; a failure is logged, it stops nothing.
+/// Publishes the figures and writes the file; a failure is logged, it stops nothing.
 pub(super) async fn write_now(shared: &Shared) {
-    let Some(path) = shared.metrics_path.clone() else { return };
+    let (path, published) = (shared.metrics_path.clone(), Arc::clone(&shared.published));
     let mut service = shared.counters.borrow().clone();
     service.waiting = shared.door.waiting() as u64;
     let node = shared.snapshot.borrow().clone();
-    let written = glommio::executor().spawn_blocking(move || write_file(&path, node, service)).await;
+    let written = glommio::executor().spawn_blocking(move || publish(path.as_deref(), &published, node, service)).await;
     if let Err(error) = written {
         tracing::warn!(%error, "metrics file not written");
     }
 }
 
-fn write_file(path: &Path, node: NodeSnapshot, service: ServiceCounters) -> std::io::Result<()> {
+fn publish(path: Option<&Path>, published: &Published, node: NodeSnapshot, service: ServiceCounters) -> std::io::Result<()> {
     let written_unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_millis() as u64);
-    let metrics = Metrics { written_unix_ms, node, service, process: ProcessUse::now() };
+    let metrics = Arc::new(Metrics { written_unix_ms, node, service, process: ProcessUse::now() });
+    published.set(Arc::clone(&metrics));
+    let Some(path) = path else { return Ok(()) };
     let beside = path.with_extension("json.part");
     let mut file = std::fs::File::create(&beside)?;
-    file.write_all(&serde_json::to_vec(&metrics)?)?;
+    file.write_all(&serde_json::to_vec(&*metrics)?)?;
     std::fs::rename(&beside, path)
 }
 
@@ -176,12 +183,14 @@ mod tests {
         let mut service = ServiceCounters::default();
         count(&mut service.rejected, "mempool_full");
         count(&mut service.rejected, "mempool_full");
-        write_file(&path, node.clone(), service).unwrap();
+        let published = Published::default();
+        publish(Some(&path), &published, node.clone(), service).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let metrics: Metrics = serde_json::from_str(&text).unwrap();
         assert_eq!(metrics.service.rejected["mempool_full"], 2);
         assert_eq!((metrics.node.view, metrics.node.view_us.count()), (9, 1));
         assert!(metrics.process.rss_bytes > 0 && metrics.process.rss_peak_bytes >= metrics.process.rss_bytes);
+        assert_eq!(*published.get().unwrap(), metrics, "file and endpoint have one source");
         let plain: NodeSnapshot = serde_json::from_str(&text).unwrap();
         assert_eq!((plain.finalized_txs, plain.drops["bad_seat"]), (7, 3));
     }

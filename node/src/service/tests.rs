@@ -152,6 +152,7 @@ impl Setup {
             sync_listen: any,
             sync_addresses: self.sync_addresses,
             metrics: Some(metrics.clone()),
+            published: Arc::default(),
             metrics_interval: Duration::from_millis(20),
             core: None,
             door: self.door,

@@ -58,7 +58,7 @@ impl Door {
 
     fn admit(&self, submission: &Submission, transaction: VerifiedTransaction) {
         let waiter = submission.waiter;
-        let admitted = self.waiting.borrow_mut().admit(transaction.id(), waiter);
+        let admitted = self.waiting.borrow_mut().admit(transaction.id(), waiter, submission.read_at);
         match admitted {
             Admit::Final { height, index } => {
                 self.counters.borrow_mut().resubmissions += 1;

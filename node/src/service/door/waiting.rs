@@ -7,6 +7,7 @@
 use samara_types::TransactionId;
 use samara_types::client::{RejectReason, Response};
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 /// One request that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub(super) enum Admit {
 
 struct Entry {
     asked: u64,
+    since: Instant,
     accepted: bool,
     waiters: Vec<Waiter>,
 }
@@ -50,8 +52,8 @@ impl Waiting {
         Waiting { entries: HashMap::new(), asked: HashMap::new(), next_asked: 0, entries_max, recent: Recent::new(recent_max) }
     }
 
-    /// Takes a request in.
-    pub(super) fn admit(&mut self, id: TransactionId, waiter: Waiter) -> Admit {
+    /// Takes a request in that was read at `read_at`.
+    pub(super) fn admit(&mut self, id: TransactionId, waiter: Waiter, read_at: Instant) -> Admit {
         if let Some((height, index)) = self.recent.find(&id) {
             return Admit::Final { height, index };
         }
@@ -64,7 +66,7 @@ impl Waiting {
         }
         let asked = self.next_asked;
         self.next_asked += 1;
-        self.entries.insert(id, Entry { asked, accepted: false, waiters: vec![waiter] });
+        self.entries.insert(id, Entry { asked, since: read_at, accepted: false, waiters: vec![waiter] });
         self.asked.insert(asked, id);
         Admit::Ask(asked)
     }
@@ -89,9 +91,18 @@ impl Waiting {
         }
     }
 
-    /// A durable block: answers everybody who waits for one of `ids`, and remembers them.
-    pub(super) fn finalized(&mut self, height: u64, ids: &[TransactionId], answers: &mut Vec<(Waiter, Response)>) {
+    /// A durable block: answers everybody who waits for one of `ids`, and remembers them. `waited` gets each transaction's first request.
+    pub(super) fn finalized(
+        &mut self,
+        height: u64,
+        ids: &[TransactionId],
+        answers: &mut Vec<(Waiter, Response)>,
+        mut waited: impl FnMut(Instant),
+    ) {
         for (index, id) in ids.iter().enumerate() {
+            if let Some(entry) = self.entries.get(id) {
+                waited(entry.since);
+            }
             self.finish(id, Response::Finalized { height, index: index as u32 }, answers);
         }
         self.recent.remember(height, ids);
@@ -206,14 +217,14 @@ mod tests {
     fn two_requests_for_one_transaction_ask_once_and_both_get_both_answers() {
         let mut waiting = Waiting::new(10, 10);
         let mut answers = Vec::new();
-        assert_eq!(waiting.admit(id(1), A), Admit::Ask(0));
-        assert_eq!(waiting.admit(id(1), B), Admit::Joined { accepted: false });
+        assert_eq!(waiting.admit(id(1), A, Instant::now()), Admit::Ask(0));
+        assert_eq!(waiting.admit(id(1), B, Instant::now()), Admit::Joined { accepted: false });
         waiting.answered(0, Response::Accepted, &mut answers);
         assert_eq!(answers, [(A, Response::Accepted), (B, Response::Accepted)]);
         answers.clear();
-        waiting.finalized(5, &[id(9), id(1)], &mut answers);
+        waiting.finalized(5, &[id(9), id(1)], &mut answers, |_| {});
         assert_eq!(answers, [(A, final_at(5, 1)), (B, final_at(5, 1))]);
-        assert_eq!(waiting.admit(id(1), A), Admit::Final { height: 5, index: 1 });
+        assert_eq!(waiting.admit(id(1), A, Instant::now()), Admit::Final { height: 5, index: 1 });
         assert_eq!((waiting.len(), waiting.asked.len()), (0, 0));
     }
 
@@ -221,8 +232,8 @@ mod tests {
     fn finality_before_the_hot_reactors_answer_accepts_first_and_the_late_answer_is_ignored() {
         let mut waiting = Waiting::new(10, 10);
         let mut answers = Vec::new();
-        waiting.admit(id(1), A);
-        waiting.finalized(3, &[id(1)], &mut answers);
+        waiting.admit(id(1), A, Instant::now());
+        waiting.finalized(3, &[id(1)], &mut answers, |_| {});
         assert_eq!(answers, [(A, Response::Accepted), (A, final_at(3, 0))]);
         answers.clear();
         waiting.answered(0, Response::Accepted, &mut answers);
@@ -233,23 +244,23 @@ mod tests {
     fn a_transaction_given_up_after_acceptance_is_reported_and_may_be_asked_again() {
         let mut waiting = Waiting::new(10, 10);
         let mut answers = Vec::new();
-        waiting.admit(id(1), A);
+        waiting.admit(id(1), A, Instant::now());
         waiting.answered(0, Response::Accepted, &mut answers);
         waiting.answered(0, Response::Rejected(RejectReason::Dropped), &mut answers);
         assert_eq!(answers[1], (A, Response::Rejected(RejectReason::Dropped)));
-        assert_eq!(waiting.admit(id(1), A), Admit::Ask(1));
+        assert_eq!(waiting.admit(id(1), A, Instant::now()), Admit::Ask(1));
     }
 
     #[test]
     fn waiting_transactions_and_recent_ones_are_bounded() {
         let mut waiting = Waiting::new(2, 3);
-        waiting.admit(id(1), A);
-        waiting.admit(id(2), A);
-        assert_eq!(waiting.admit(id(3), A), Admit::Full);
-        assert_eq!(waiting.admit(id(2), B), Admit::Joined { accepted: false });
+        waiting.admit(id(1), A, Instant::now());
+        waiting.admit(id(2), A, Instant::now());
+        assert_eq!(waiting.admit(id(3), A, Instant::now()), Admit::Full);
+        assert_eq!(waiting.admit(id(2), B, Instant::now()), Admit::Joined { accepted: false });
         waiting.remember(1, &[id(11), id(12)]);
         waiting.remember(2, &[id(13)]);
-        assert_eq!(waiting.admit(id(11), A), Admit::Final { height: 1, index: 0 });
+        assert_eq!(waiting.admit(id(11), A, Instant::now()), Admit::Final { height: 1, index: 0 });
         waiting.remember(3, &[id(14)]);
         assert_eq!(waiting.recent.find(&id(11)), None);
         assert_eq!(waiting.recent.find(&id(13)), Some((2, 0)));
@@ -259,9 +270,9 @@ mod tests {
     #[test]
     fn sweeping_forgets_requests_of_closed_connections_only() {
         let mut waiting = Waiting::new(10, 10);
-        waiting.admit(id(1), A);
-        waiting.admit(id(1), B);
-        waiting.admit(id(2), A);
+        waiting.admit(id(1), A, Instant::now());
+        waiting.admit(id(1), B, Instant::now());
+        waiting.admit(id(2), A, Instant::now());
         waiting.sweep(|connection| connection == B.connection);
         assert_eq!((waiting.len(), waiting.asked.len()), (1, 1));
         let mut answers = Vec::new();
