@@ -193,6 +193,9 @@ pub struct LocalnetArgs {
     /// Seed of the generated transactions' content; keys are always random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Give the validators no metrics endpoints.
+    #[arg(long)]
+    pub no_metrics: bool,
     /// Print one JSON document on stdout instead of a table.
     #[arg(long)]
     pub json: bool,

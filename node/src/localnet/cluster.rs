@@ -5,6 +5,7 @@ use crate::bridge::Distribution;
 use crate::config::CONFIG_FILE;
 use crate::exit::Exit;
 use crate::genesis::{Genesis, validator_directory};
+use crate::metrics::URL_FILE;
 use samara_types::client::{Request, Response, read_response, split_frame, write_request};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
@@ -33,6 +34,8 @@ struct Member {
 pub struct Cluster {
     program: PathBuf,
     environment: Vec<(&'static str, String)>,
+    /// Where each validator's metrics endpoint listens; none if empty.
+    metrics: Vec<SocketAddr>,
     members: Vec<Member>,
     rss_kib: Distribution,
 }
@@ -64,7 +67,19 @@ impl Cluster {
             killed: 0,
         };
         let members = genesis.addresses.iter().enumerate().map(member).collect();
-        Cluster { program, environment, members, rss_kib: Distribution::default() }
+        Cluster { program, environment, metrics: Vec::new(), members, rss_kib: Distribution::default() }
+    }
+
+    /// Gives each validator a metrics endpoint.
+    pub fn with_metrics(mut self, listen: Vec<SocketAddr>) -> Cluster {
+        assert!(listen.len() == self.members.len() || listen.is_empty(), "an address for each validator");
+        self.metrics = listen;
+        self
+    }
+
+    /// Where the endpoint of validator `index` is, if it runs and has one.
+    pub fn metrics_url(&self, index: usize) -> Option<String> {
+        std::fs::read_to_string(self.members[index].directory.join(URL_FILE)).ok().map(|url| url.trim().to_string())
     }
 
     /// Starts validator `index`.
@@ -72,9 +87,12 @@ impl Cluster {
         let member = &mut self.members[index];
         // A file of an earlier process would pass for this one's if it dies before it writes its own.
         let _ = std::fs::remove_file(member.directory.join("metrics.json"));
+        let _ = std::fs::remove_file(member.directory.join(URL_FILE));
+        let listen = self.metrics.get(index).map(|listen| ("SAMARA_METRICS__LISTEN", listen.to_string()));
+        let environment: Vec<_> = self.environment.iter().cloned().chain(listen).collect();
         let config = member.directory.join(CONFIG_FILE);
         let arguments = [OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];
-        member.process = Some(Process::start(&self.program, &arguments, &self.environment, &member.directory.join("log"))?);
+        member.process = Some(Process::start(&self.program, &arguments, &environment, &member.directory.join("log"))?);
         Ok(())
     }
 

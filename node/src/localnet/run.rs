@@ -14,7 +14,7 @@ use crate::load::engine::{Engine, Gauges, Plan};
 use crate::load::outcome::{Door, Outcome};
 use crate::load::source::{Content, check_size};
 use samara_types::digest::hex;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -124,14 +124,42 @@ fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
     Ok(genesis)
 }
 
-/// A base port whose whole range is free at the moment, below the ports the kernel hands out by itself.
+/// Addresses for the metrics endpoints: the ports behind those of the chain, or, where one is in use, whatever the kernel gives.
+fn metrics_addresses(genesis: &Genesis) -> Vec<SocketAddr> {
+    let last = genesis.addresses.iter().flat_map(|each| [each.datagram, each.client, each.sync]).map(|address| address.port()).max();
+    let first = last.unwrap_or(0).saturating_add(1);
+    let address = |at: usize| {
+        let port = first.saturating_add(at as u16);
+        let free = TcpListener::bind(("127.0.0.1", port)).is_ok();
+        SocketAddr::from(([127, 0, 0, 1], if free { port } else { 0 }))
+    };
+    (0..genesis.set.len()).map(address).collect()
+}
+
+/// Says where the endpoints are, and leaves the list where Prometheus reads it (`file_sd_configs`).
+fn announce_metrics(cluster: &Cluster, data: &Path, validators: usize) {
+    let urls: Vec<(usize, String)> = (0..validators).filter_map(|index| Some((index, cluster.metrics_url(index)?))).collect();
+    let target = |(index, url): &(usize, String)| {
+        let address = url.trim_start_matches("http://").trim_end_matches("/metrics");
+        serde_json::json!({ "targets": [address], "labels": { "validator": index.to_string() } })
+    };
+    if let (Some((_, first)), Some((_, last))) = (urls.first(), urls.last()) {
+        eprintln!("samara: metrics at {first} .. {last}; watch with: samara monitor --dir {}", data.display());
+        let targets: Vec<_> = urls.iter().map(target).collect();
+        // A convenience for whoever runs Prometheus beside the localnet.
+        let _ = std::fs::write(data.join("prometheus-targets.json"), format!("{:#}\n", serde_json::Value::from(targets)));
+    }
+}
+
+/// A base port whose whole range is free at the moment, below the ports the kernel hands out by itself: three per validator for the chain,
+/// and behind them one for its metrics.
 fn free_ports(validators: usize) -> Result<u16, Exit> {
-    let span = 3 * validators as u16;
+    let span = 4 * validators as u16;
     let (low, high) = (20_000u16, 32_000 - span);
     let start = (std::process::id() % u32::from((high - low) / span)) as u16;
     let candidates = (0..(high - low) / span).map(|step| low + (start + step) % ((high - low) / span) * span);
     let free = |base: &u16| {
-        (0..span).step_by(3).all(|at| {
+        (0..3 * validators as u16).step_by(3).all(|at| {
             let tcp = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
             UdpSocket::bind(("127.0.0.1", base + at)).is_ok() && tcp(base + at + 1) && tcp(base + at + 2)
         })
@@ -156,9 +184,11 @@ impl Run<'_> {
     fn execute(&self, schedule: Schedule) -> Result<Report, Exit> {
         let transport = ("SAMARA_NETWORK__TRANSPORT", self.args.transport.as_str().to_string());
         let program = std::env::current_exe().map_err(|error| Exit::failed(format!("cannot find our own program: {error}")))?;
-        let mut cluster = Cluster::new(program, &self.place.data, self.genesis, vec![transport]);
+        let metrics = if self.args.no_metrics { Vec::new() } else { metrics_addresses(self.genesis) };
+        let mut cluster = Cluster::new(program, &self.place.data, self.genesis, vec![transport]).with_metrics(metrics);
         eprintln!("samara: starting {} validators in {}", self.genesis.set.len(), self.place.data.display());
         let start_height = cluster.start_all(|| self.interrupted.load(Ordering::Relaxed))?;
+        announce_metrics(&cluster, &self.place.data, self.genesis.set.len());
         cluster.begin_measuring();
 
         let started = Instant::now();
