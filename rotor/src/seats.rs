@@ -56,13 +56,14 @@ pub struct RelayTable {
     beacon: Digest,
     epoch: Epoch,
     cache: Vec<Option<(Committee, Seats)>>,
+    draws: u64,
 }
 
 impl RelayTable {
     /// The table of a set. One chain has one epoch, number 0; `beacon` is its randomness, fixed before anybody leads.
     pub fn new(set: &ValidatorSet, beacon: Digest) -> RelayTable {
         let stakes = set.indexes().map(|index| set.stake(index).0).collect();
-        RelayTable { stakes, stake_total: set.quorums().total.0, beacon, epoch: Epoch(0), cache: vec![None; CACHED_COMMITTEES] }
+        RelayTable { stakes, stake_total: set.quorums().total.0, beacon, epoch: Epoch(0), cache: vec![None; CACHED_COMMITTEES], draws: 0 }
     }
 
     /// The seats of one slice with `total` shreds. Panics if `leader` is not in the set; it comes from the schedule.
@@ -74,9 +75,15 @@ impl RelayTable {
         {
             return seats.clone();
         }
+        self.draws += 1;
         let seats = self.draw(committee);
         self.cache[slot] = Some((committee, seats.clone()));
         seats
+    }
+
+    /// Committees drawn so far: how often the last ones remembered did not do.
+    pub fn draws(&self) -> u64 {
+        self.draws
     }
 
     fn draw(&self, committee: Committee) -> Seats {

@@ -6,7 +6,7 @@
 //! What the state of a slice refuses whoever sent it is refused before a committee is drawn, a committee is kept with its variant, and a wrong
 //! seat is a strike: so committees drawn are bounded by strikes and by what leaders signed, not by what peers send.
 
-use super::view::{VARIANT_BYTES, VARIANTS_MAX};
+use super::view::{VARIANT_BYTES, VARIANTS_MAX, ViewState};
 use super::{Event, Incoming, Reassembly, STRIKES_MAX, ShredAccepted, ShredReject};
 use crate::seats::Seats;
 use crate::wire::{ReceivedShred, parse_announcement};
@@ -95,6 +95,7 @@ impl Reassembly {
         self.counts.served[from.at()] += u64::from(from != self.schedule.leader(shred.view));
         if needed > 0 {
             self.recharge(shred.view);
+            self.keep_seats(&shred, direct, at);
         }
         self.decode_if_enough(now, shred.view, shred.slice, at);
         Ok(ShredAccepted { relay })
@@ -208,7 +209,7 @@ impl Reassembly {
         })
     }
 
-    /// The committee of a slice, kept with its variants if there are any.
+    /// The committee of a slice, kept with the variants it has.
     fn draw_seats(&mut self, shred: &ReceivedShred<'_>, leader: ValidatorIndex) -> Seats {
         let seats = self.table.seats(shred.view, shred.slice, leader, shred.shape.total);
         if let Some(slice) = self.views.get_mut(&shred.view).and_then(|state| state.slice_mut(shred.slice)) {
@@ -217,6 +218,14 @@ impl Reassembly {
             }
         }
         seats
+    }
+
+    /// Keeps the committee that admitted the first shred of a variant.
+    fn keep_seats(&mut self, shred: &ReceivedShred<'_>, direct: bool, at: usize) {
+        let is_kept = |state: &ViewState| state.variant(shred.slice, at).is_none_or(|variant| variant.seats.is_some());
+        if !direct && !self.views.get(&shred.view).is_none_or(is_kept) {
+            self.draw_seats(shred, self.schedule.leader(shred.view));
+        }
     }
 
     /// Refuses what needs no hashing because it was stored and sent on, or because its slice needs nothing more.

@@ -1,6 +1,7 @@
 //! A node is driven by hand: each test says who sends what to it and looks at what comes out.
 
 mod admission;
+mod burst;
 mod cluster;
 mod equivocation;
 mod limits;

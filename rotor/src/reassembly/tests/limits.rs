@@ -142,3 +142,72 @@ fn wants_are_bounded_per_view_and_in_all() {
     node.advance(View(59), View(60));
     assert_eq!((node.requests_outstanding(), node.outstanding.len(), node.wanting.len()), (0, 0, 0));
 }
+
+/// However many shreds peers make up for whatever view and slice, committees are drawn for strikes and for what leaders signed.
+#[test]
+fn peers_cannot_make_us_draw_committees_without_end() {
+    let cluster = Cluster::new(6);
+    let me = receiver(&cluster, 0);
+    let mut node = cluster.node(me);
+    node.advance(View::GENESIS, VIEW);
+    let mut offered = 0;
+    for view in (0..200).chain([u64::MAX]).map(View).filter(|view| cluster.schedule.leader(*view).0 != me) {
+        let shredded = cluster.block(view.max(View(1)), 150_000, 1);
+        for slice in &shredded.slices {
+            for (index, from) in (0..12u8).zip((0..6).map(ValidatorIndex).cycle()).filter(|(_, from)| from.0 != me) {
+                let mut bytes = message(slice, ShredIndex(index));
+                let at = bytes.len() - 1;
+                bytes[at] ^= 1;
+                let mut burst = [Incoming::new(from, false, &bytes)];
+                node.on_shreds(NOW, &cluster.roster, &mut burst, |_, result| assert!(result.is_err()));
+                offered += 1;
+            }
+        }
+    }
+    let strikes = 5 * u64::from(STRIKES_MAX);
+    assert!(offered > 8_000 && node.table.draws() <= strikes, "{} draws for {offered} shreds", node.table.draws());
+}
+
+/// Valid shreds of more slices than the table remembers, replayed round and round: their committees are kept with them.
+#[test]
+fn replays_of_what_is_held_draw_no_committee() {
+    let cluster = Cluster::new(6);
+    let me = receiver(&cluster, 0);
+    let mut node = cluster.node(me);
+    node.advance(View::GENESIS, VIEW);
+    let views: Vec<View> = (5..68).map(View).filter(|view| cluster.schedule.leader(*view).0 != me).collect();
+    let blocks: Vec<_> = views.iter().map(|view| cluster.block(*view, 150_000, 1)).collect();
+    let slices: Vec<&SignedSlice> = blocks.iter().flat_map(|block| &block.slices).collect();
+    assert!(slices.len() > 200);
+    for slice in &slices {
+        assert!(give(&cluster, &mut node, me, slice, 0).is_ok());
+    }
+    let drawn = node.table.draws();
+    for _ in 0..5 {
+        for slice in &slices {
+            assert_eq!(give(&cluster, &mut node, me, slice, 0), Err(ShredReject::Duplicate));
+            let forged = SignedSlice { signature: [1; 64], ..(*slice).clone() };
+            assert_eq!(give(&cluster, &mut node, me, &forged, 1), Err(ShredReject::OtherSignature));
+        }
+    }
+    assert_eq!(node.table.draws(), drawn);
+}
+
+/// With no room to keep it, no commitment is worth a signature check, let alone the state of somebody else.
+#[test]
+fn without_room_no_commitment_is_looked_at() {
+    let cluster = Cluster::new(6);
+    let me = receiver(&cluster, 0);
+    let mut node = cluster.node_with(me, |config| small(config, &cluster, 1));
+    node.advance(View::GENESIS, VIEW);
+    let mut ahead = (5..60).map(View).filter(|view| cluster.schedule.leader(*view).0 != me);
+    while node.rejects()[ShredReject::Full as usize] == 0 {
+        flood(&cluster, &mut node, me, ahead.next().expect("the limit is reached"));
+    }
+    let strikes = node.strikes.clone();
+    let far = (62..68).map(View).find(|view| cluster.schedule.leader(*view).0 != me).unwrap();
+    let forged = SignedSlice { signature: [1; 64], ..cluster.block(far, 150_000, 1).slices[0].clone() };
+    let drawn = node.table.draws();
+    assert_eq!(give(&cluster, &mut node, me, &forged, 0), Err(ShredReject::Full));
+    assert_eq!((node.strikes.clone(), node.table.draws()), (strikes, drawn), "its signature was not even checked");
+}
