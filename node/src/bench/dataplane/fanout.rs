@@ -113,7 +113,7 @@ impl Field {
             self.send();
             match self.await_copies(self.peers) {
                 0 => measured.latency.record(start.elapsed().as_nanos() as u64),
-                missing => measured.lost += missing as u64,
+                missing => measured.lost += self.quieten(missing) as u64,
             }
         }
         self.measure_rate(time / 2, &mut measured);
@@ -191,6 +191,19 @@ impl Field {
             }
         }
         missing
+    }
+
+    /// Waits for stragglers, so that the next shred does not count them; returns how many of `missing` never came.
+    fn quieten(&mut self, missing: usize) -> usize {
+        let (mut late, mut last) = (0, Instant::now());
+        while last.elapsed() < LOST_AFTER {
+            let came = self.receive();
+            late += came;
+            if came > 0 {
+                last = Instant::now();
+            }
+        }
+        missing.saturating_sub(late)
     }
 
     /// Takes what came; returns how many datagrams of a full shred were among it.

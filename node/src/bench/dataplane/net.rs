@@ -40,6 +40,11 @@ impl Side {
         if self == Side::Near { Side::Far } else { Side::Near }
     }
 
+    /// The interface of this end.
+    pub fn interface(self) -> &'static str {
+        ["near0", "far0"][self as usize]
+    }
+
     /// The interface of this end that is the C floor's.
     pub fn floor_interface(self) -> &'static str {
         ["cnear0", "cfar0"][self as usize]

@@ -4,7 +4,9 @@ use super::cases::Rung;
 use super::net::{Net, Side};
 use crate::exit::Exit;
 use samara_dataplane::frame::{FRAME_BYTES, Frame};
-use samara_dataplane::port::{self, Port, PortConfig, Transport};
+use samara_dataplane::port::xdp::XdpPort;
+use samara_dataplane::port::{self, Port, PortConfig, PortError, Transport};
+use samara_dataplane::xdp::{XdpConfig, XdpMode};
 use std::future::Future;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -56,13 +58,26 @@ pub fn open(net: &Net, ask: Ask) -> Result<Box<dyn Wire>, Exit> {
 /// Opens the port of a rung that has one.
 pub fn open_port(net: &Net, ask: Ask) -> Result<Box<dyn Port>, Exit> {
     let config = PortConfig { gso: ask.gather, socket_buffer_bytes: SOCKET_BUFFER_BYTES, ..PortConfig::default() };
+    let address = listen(net, ask);
     let transport = match ask.rung {
+        Rung::XdpNative => return open_xdp(net, ask, XdpMode::Native),
+        Rung::XdpSkb => return open_xdp(net, ask, XdpMode::Skb),
         Rung::Uring => Transport::Uring,
         Rung::Udp => Transport::Udp,
-        other => return Err(Exit::Host(format!("no port for rung {other}"))),
+        Rung::Tokio | Rung::Blocking => unreachable!("no case of these rungs asks for a port"),
     };
-    let opened = port::open(transport, listen(net, ask), &config);
-    opened.map(|(port, _)| port).map_err(|error| Exit::Host(format!("rung {}: {error}", ask.rung)))
+    port::open(transport, address, &config).map(|(port, _)| port).map_err(|error| cannot(ask, error))
+}
+
+/// AF_XDP on the interface of this end, one queue.
+fn open_xdp(net: &Net, ask: Ask, mode: XdpMode) -> Result<Box<dyn Port>, Exit> {
+    let config = XdpConfig::new(ask.side.interface(), mode);
+    let port = XdpPort::bind(listen(net, ask), &config).map_err(|error| cannot(ask, error))?;
+    Ok(Box::new(port))
+}
+
+fn cannot(ask: Ask, error: PortError) -> Exit {
+    Exit::Host(crate::exit::one_line(&format!("rung {}: {error}", ask.rung)))
 }
 
 fn listen(net: &Net, ask: Ask) -> SocketAddr {
