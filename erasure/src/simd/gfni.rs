@@ -15,9 +15,10 @@ const TOGETHER: usize = 4;
 pub(crate) struct Gfni {
     features: Features,
     tables: &'static Tables,
-    /// One column of the coset that is summed up, then of a part of it.
+    /// One column each of the coset that is summed up, of a part of it, and of that part as it was received.
     sum: Vec<Column>,
     part: Vec<Column>,
+    loaded: Vec<Column>,
     /// Factors of the chunks of a plan.
     factors: Vec<Matrix>,
 }
@@ -26,7 +27,7 @@ impl Gfni {
     /// None where the CPU lacks the features.
     pub fn new() -> Option<Gfni> {
         let features = Features::detect()?;
-        Some(Gfni { features, tables: Tables::get(), sum: Vec::new(), part: Vec::new(), factors: Vec::new() })
+        Some(Gfni { features, tables: Tables::get(), sum: Vec::new(), part: Vec::new(), loaded: Vec::new(), factors: Vec::new() })
     }
 
     /// Writes the parity of `data`.
@@ -49,31 +50,31 @@ impl Gfni {
     fn reserve(&mut self, coset: usize) {
         self.sum.resize(coset, Column::zero());
         self.part.resize(coset, Column::zero());
+        self.loaded.resize(coset, Column::zero());
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
     fn encode_columns(&mut self, layout: Layout, data: &[Chunk], parity: &mut [Chunk]) {
-        let (coset, skew) = (layout.coset, &self.tables.skew);
+        let coset = layout.coset;
         self.reserve(coset);
+        let Gfni { tables, sum, part, .. } = self;
         for column in 0..COLUMNS {
             for (at, chunks) in data.chunks(coset).enumerate() {
-                let rows = if at == 0 { &mut self.sum[..] } else { &mut self.part[..] };
-                load_rows(chunks, column, rows);
                 let offset = if layout.high_rate { (at + 1) * coset } else { 0 };
-                inverse(skew, rows, chunks.len(), offset);
+                let rows = if at == 0 { &mut sum[..] } else { &mut part[..] };
+                inverse(&tables.skew, rows, chunks.len(), offset, |row| Column::load(&chunks[row], column));
                 if at > 0 {
-                    self.sum.iter_mut().zip(&self.part).for_each(|(sum, part)| *sum = sum.plus(*part));
+                    add_rows(part, sum);
                 }
             }
             let last = parity.len().div_ceil(coset) - 1;
             for (at, chunks) in parity.chunks_mut(coset).enumerate() {
                 let offset = if layout.high_rate { 0 } else { (at + 1) * coset };
                 if at < last {
-                    self.part.copy_from_slice(&self.sum);
+                    part.copy_from_slice(sum);
                 }
-                let rows = if at < last { &mut self.part[..] } else { &mut self.sum[..] };
-                forward(skew, rows, chunks.len(), offset);
-                chunks.iter_mut().zip(rows).for_each(|(chunk, row)| row.store(chunk, column));
+                let rows = if at < last { &mut part[..] } else { &mut sum[..] };
+                forward(&tables.skew, rows, chunks.len(), offset, |row, value| value.store(&mut chunks[row], column));
             }
         }
     }
@@ -94,8 +95,10 @@ impl Gfni {
     fn sum_up<const N: usize>(&mut self, lost: &[Place; N], plan: &Plan, data: &mut [Chunk], parity: &[Option<&Chunk>]) {
         self.factors.clear();
         for known in &plan.known {
-            let factor = |lost: &Place| subtract(add(known.log, lost.log), log_of(known.position ^ lost.position));
-            self.factors.extend(lost.iter().map(|lost| self.tables.of_log(factor(lost))));
+            for lost in lost {
+                let log = subtract(add(known.log, lost.log), log_of(known.position ^ lost.position));
+                self.factors.push(self.tables.of_log(log));
+            }
         }
         let factors = self.factors.as_chunks::<N>().0;
         for column in 0..COLUMNS {
@@ -119,10 +122,16 @@ impl Gfni {
             self.factors.clear();
             for (from, known) in cosets(&plan.known, coset) {
                 let scale = if from == to { 0 } else { scale(coset, from ^ to) };
-                self.factors.extend(known.iter().map(|place| self.tables.of_log(add(place.log, scale))));
+                for place in known {
+                    self.factors.push(self.tables.of_log(add(place.log, scale)));
+                }
             }
-            self.factors.extend(lost.iter().map(|place| self.tables.of_log(place.log)));
-            (0..COLUMNS).for_each(|column| self.restore_column(coset, column, plan, (to, lost), data, parity));
+            for place in lost {
+                self.factors.push(self.tables.of_log(place.log));
+            }
+            for column in 0..COLUMNS {
+                self.restore_column(coset, column, plan, (to, lost), data, parity);
+            }
         }
     }
 
@@ -136,35 +145,35 @@ impl Gfni {
         data: &mut [Chunk],
         parity: &[Option<&Chunk>],
     ) {
-        let Gfni { tables, sum, part, factors, .. } = self;
+        let Gfni { tables, sum, part, loaded, factors, .. } = self;
         let mut factors = factors.iter();
         sum.fill(Column::zero());
         for (from, known) in cosets(&plan.known, coset) {
-            part.fill(Column::zero());
+            loaded.fill(Column::zero());
             for (place, factor) in known.iter().zip(&mut factors) {
-                part[place.position % coset] = Column::load(known_chunk(place, data, parity), column).times(factor);
+                loaded[place.position % coset] = Column::load(known_chunk(place, data, parity), column).times(factor);
             }
             let used = known.last().map_or(0, |place| place.position % coset + 1);
-            inverse(&tables.skew, part, used, from * coset);
+            inverse(&tables.skew, part, used, from * coset, |row| loaded[row]);
             if from == to {
                 add_derivative(part, sum);
             } else {
-                sum.iter_mut().zip(&*part).for_each(|(sum, part)| *sum = sum.plus(*part));
+                add_rows(part, sum);
             }
         }
         let wanted = lost.last().map_or(0, |place| place.position % coset + 1);
-        forward(&tables.skew, sum, wanted, to * coset);
+        forward(&tables.skew, sum, wanted, to * coset, |row, value| loaded[row] = value);
         for (place, factor) in lost.iter().zip(factors) {
-            sum[place.position % coset].times(factor).store(&mut data[place.index], column);
+            loaded[place.position % coset].times(factor).store(&mut data[place.index], column);
         }
     }
 }
 
-/// Column `column` of these chunks; the rows behind them are zero.
+/// `sum += part`
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
-fn load_rows(chunks: &[Chunk], column: usize, rows: &mut [Column]) {
-    let (used, padding) = rows.split_at_mut(chunks.len());
-    used.iter_mut().zip(chunks).for_each(|(row, chunk)| *row = Column::load(chunk, column));
-    padding.fill(Column::zero());
+fn add_rows(part: &[Column], sum: &mut [Column]) {
+    for (sum, part) in sum.iter_mut().zip(part) {
+        *sum = sum.plus(*part);
+    }
 }
