@@ -27,4 +27,4 @@ pub use identity::{IdentitySecret, SessionSecret};
 pub use keyring::{KeyFileError, Keyring};
 pub use memo::Memo;
 pub use roster::{KeySum, Roster, RosterError};
-pub use transaction::{VerifiedTransaction, sign_transaction, verify_batch, verify_transactions};
+pub use transaction::{TransactionVerifier, VerifiedTransaction, sign_transaction, verify_batch, verify_transactions};
