@@ -4,11 +4,12 @@ use crate::gossip::{Batch, LEADERS};
 use crate::outlet::{Outlet, Stage};
 use samara_consensus::{self as consensus, Consensus, MempoolReject, Tip, To, TransactionApp};
 use samara_crypto::{Certificate, IdentitySecret, Roster, VerifiedTransaction, VoteSecret};
-use samara_rotor::{Event, Origin, Planner, Reassembly, ReassemblyConfig, ShreddedBlock, Shredder};
+use samara_rotor::{Event, Incoming, Origin, Planner, Reassembly, ReassemblyConfig, ShreddedBlock, Shredder};
 use samara_types::block::payload_digest;
 use samara_types::message::{self, access, encode};
 use samara_types::{
-    Block, BlockHeader, Digest, Evidence, Height, LeaderSchedule, MessageKind, Nanos, Params, Record, SignerBitmap, ValidatorIndex, View,
+    Block, BlockHeader, Digest, Evidence, Height, LeaderSchedule, MessageKind, Nanos, Params, Received, Record, SignerBitmap,
+    ValidatorIndex, View,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 const OWN_BLOCKS_MAX: usize = 2;
 /// How many blocks of evidence wait for their owner before the oldest is dropped.
 const OUTPUTS_SOFT_MAX: usize = 4096;
+/// Messages whose shreds are hashed together; a longer burst is taken in parts.
+const BURST_MAX: usize = 64;
 
 /// What makes one validator.
 pub struct Config {
@@ -34,6 +37,8 @@ pub struct Config {
 pub enum Input<'a, T> {
     /// A message from a peer's session, admitted by its class.
     Message(ValidatorIndex, MessageKind, &'a [u8]),
+    /// Messages that came together: the same as each as an [`Input::Message`], in this order, but their shreds are hashed together.
+    Burst(&'a [Received<'a>]),
     /// So many records in all, counted from the first [`Output::Persist`], are durable, with their bodies.
     Persisted(u64),
     /// A client's transaction.
@@ -191,6 +196,7 @@ impl<T> Validator<T> {
     pub fn handle(&mut self, now: Nanos, input: Input<'_, T>, out: &mut dyn Outlet) {
         match input {
             Input::Message(from, kind, bytes) => self.on_message(now, from, kind, bytes, out),
+            Input::Burst(messages) => messages.chunks(BURST_MAX).for_each(|burst| self.on_burst(now, burst, out)),
             Input::Persisted(records) => self.consensus_input(now, consensus::Input::Persisted(records), out),
             Input::Submit(ticket, transaction) => self.on_submit(now, ticket, transaction, out),
             Input::Gossip(transactions) => self.on_gossip(now, transactions, out),
@@ -224,10 +230,32 @@ impl<T> Validator<T> {
         &self.counters
     }
 
+    fn on_burst(&mut self, now: Nanos, burst: &[Received<'_>], out: &mut dyn Outlet) {
+        let mut shreds = [Incoming::new(ValidatorIndex(0), false, &[]); BURST_MAX];
+        let mut count = 0;
+        for shred in burst.iter().filter_map(as_shred) {
+            shreds[count] = shred;
+            count += 1;
+        }
+        if count > 1 {
+            self.reassembly.prepare(&mut shreds[..count]);
+            out.spent(Stage::VerifyShred);
+        }
+        let mut prepared = shreds[..count].iter();
+        for message in burst {
+            match as_shred(message).and_then(|_| prepared.next()) {
+                Some(shred) => self.on_shred(now, shred, message.bytes, out),
+                None => self.on_message(now, message.from, message.kind, message.bytes, out),
+            }
+        }
+    }
+
     fn on_message(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, bytes: &[u8], out: &mut dyn Outlet) {
         use consensus::Input as To;
         match kind {
-            MessageKind::Shred | MessageKind::RepairShred => self.on_shred(now, from, kind, bytes, out),
+            MessageKind::Shred | MessageKind::RepairShred => {
+                self.on_shred(now, &Incoming::new(from, kind == MessageKind::RepairShred, bytes), bytes, out);
+            }
             MessageKind::Announce => {
                 // Its refusal is counted by reason where it happens.
                 let _ = self.reassembly.on_announce(now, &self.roster, from, bytes);
@@ -280,9 +308,8 @@ impl<T> Validator<T> {
         out.spent(if checked { Stage::BatchVerify } else { otherwise });
     }
 
-    fn on_shred(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, bytes: &[u8], out: &mut dyn Outlet) {
-        let repaired = kind == MessageKind::RepairShred;
-        let accepted = self.reassembly.on_shred(now, &self.roster, from, repaired, bytes);
+    fn on_shred(&mut self, now: Nanos, shred: &Incoming<'_>, bytes: &[u8], out: &mut dyn Outlet) {
+        let accepted = self.reassembly.admit(now, &self.roster, shred);
         let Ok(accepted) = accepted else { return self.after_shred(now, out) };
         let view = samara_types::ShredHeader::view_of(bytes).unwrap_or_default();
         self.milestone_seen(view);
@@ -577,6 +604,12 @@ impl<T> Validator<T> {
         self.charge(checks, Stage::Application, out);
         self.drain_consensus(now, out);
     }
+}
+
+/// A message as a shred, if it is one.
+fn as_shred<'a>(message: &Received<'a>) -> Option<Incoming<'a>> {
+    let repaired = message.kind == MessageKind::RepairShred;
+    (repaired || message.kind == MessageKind::Shred).then(|| Incoming::new(message.from, repaired, message.bytes))
 }
 
 fn post(out: &mut dyn Outlet, to: To, kind: MessageKind, message: &[u8]) {

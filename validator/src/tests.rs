@@ -59,6 +59,8 @@ struct Net {
     now: Nanos,
     queue: VecDeque<(usize, usize, MessageKind, Vec<u8>)>,
     filter: Filter,
+    /// Messages a validator gets at a time.
+    burst: usize,
 }
 
 impl Net {
@@ -81,7 +83,7 @@ impl Net {
             Node { validator, persisted: 0, disk: true, finalized, evidence, answers, milestones, sent }
         };
         let nodes = keys.into_iter().enumerate().map(node).collect();
-        Net { nodes, roster, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true) }
+        Net { nodes, roster, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true), burst: 1 }
     }
 
     fn input(&mut self, i: usize, input: Input<'_, u64>) {
@@ -137,13 +139,31 @@ impl Net {
                 self.input(i, Input::Tick);
             }
             self.disks();
-            for _ in 0..3_000 {
-                let Some((from, to, kind, bytes)) = self.queue.pop_front() else { break };
-                self.input(to, Input::Message(ValidatorIndex(from as u16), kind, &bytes));
-            }
+            self.deliver();
             self.disks();
         }
         self.agree();
+    }
+
+    fn deliver(&mut self) {
+        let mut left = 3_000;
+        while left > 0 && !self.queue.is_empty() {
+            let to = self.queue[0].1;
+            let mine: Vec<_> = (0..self.queue.len()).filter(|at| self.queue[*at].1 == to).take(self.burst.min(left)).collect();
+            // Back to front, so that the positions ahead stay what they are.
+            let mut taken: Vec<_> = mine.iter().rev().filter_map(|at| self.queue.remove(*at)).collect();
+            taken.reverse();
+            left -= taken.len();
+            if let [(from, _, kind, bytes)] = &taken[..] {
+                self.input(to, Input::Message(ValidatorIndex(*from as u16), *kind, bytes));
+            } else {
+                let burst: Vec<_> = taken
+                    .iter()
+                    .map(|(from, _, kind, bytes)| Received { from: ValidatorIndex(*from as u16), kind: *kind, bytes })
+                    .collect();
+                self.input(to, Input::Burst(&burst));
+            }
+        }
     }
 
     fn agree(&self) {
@@ -171,6 +191,30 @@ impl Net {
 fn transaction(nonce: u64, bytes: usize) -> VerifiedTransaction {
     let secret = IdentitySecret::from_bytes(&[7; 32]);
     verify_batch(&CHAIN, vec![sign_transaction(&CHAIN, &secret, nonce, &vec![3; bytes])]).remove(0).unwrap()
+}
+
+#[test]
+fn messages_that_come_in_bursts_lead_to_the_same_chain_and_accuse_nobody() {
+    for burst in [2, 16, 100] {
+        let mut net = Net::new(6);
+        net.burst = burst;
+        // A tenth of the shreds is lost, so that answers to requests come in bursts too.
+        let mut count = 0;
+        net.filter = Box::new(move |_, _, kind, _| {
+            count += usize::from(kind == MessageKind::Shred);
+            kind != MessageKind::Shred || count % 10 != 0
+        });
+        let sent: BTreeSet<_> = (0..90).map(|nonce| transaction(nonce, 900).id()).collect();
+        for nonce in 0..90 {
+            net.input(nonce as usize % 6, Input::Submit(nonce, transaction(nonce, 900)));
+        }
+        net.run(60);
+        let got: Vec<_> = net.ids(0);
+        assert_eq!(got.len(), sent.len(), "each once, in bursts of {burst}");
+        assert_eq!(got.into_iter().collect::<BTreeSet<_>>(), sent);
+        assert!(net.heights().iter().all(|height| *height > 3), "{:?}", net.heights());
+        assert!(net.accused().is_empty(), "{:?}", net.accused());
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The poll loop of a hot reactor.
 //!
-//! One pass: read the clock once; a burst of frames, each opened, admitted and handled to the end; the handler's pass; session timers;
+//! One pass: read the clock once; a burst of frames, all opened and admitted, then handled in their order; the handler's pass; session timers;
 //! outbox; flush. Housekeeping about every 10 ms publishes the counters and asserts that no frame was lost. A pass without work waits as the
 //! policy says; before a sleep the handler declares it to its rings ([`Handler::prepare_sleep`]), so that no wake-up is lost.
 
@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use samara_types::{MessageKind, Nanos, ValidatorIndex};
+use samara_types::{MessageKind, Nanos, Received, ValidatorIndex};
 
 use super::clock::{Clock, tick};
 use super::outbox::{Outbox, OutboxLimits, OutboxQueues};
@@ -23,6 +23,11 @@ use crate::session::{Opened, Sessions};
 pub trait Handler {
     /// A message of an authenticated peer, admitted by class. It lies in packet memory and is gone afterwards.
     fn on_message(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, message: &[u8], out: &mut Outbox<'_>);
+
+    /// The messages of one burst, in the order of their arrival, for a handler that does some of their work together.
+    fn on_burst(&mut self, now: Nanos, burst: &[Received<'_>], out: &mut Outbox<'_>) {
+        burst.iter().for_each(|message| self.on_message(now, message.from, message.kind, message.bytes, out));
+    }
 
     /// Once per pass, after the messages: rings, log completions, timers.
     fn on_pass(&mut self, now: Nanos, out: &mut Outbox<'_>);
@@ -94,6 +99,24 @@ impl Default for HotConfig {
     }
 }
 
+/// Most messages handed over at once.
+const BURST_MAX: usize = 64;
+
+/// Where an opened message lies.
+struct Located {
+    frame: usize,
+    peer: ValidatorIndex,
+    kind: MessageKind,
+    start: usize,
+    len: usize,
+}
+
+impl Located {
+    fn received<'a>(&self, frames: &'a [Frame]) -> Received<'a> {
+        Received { from: self.peer, kind: self.kind, bytes: &frames[self.frame][self.start..self.start + self.len] }
+    }
+}
+
 /// A hot reactor.
 pub struct HotReactor<H> {
     pub(super) port: Box<dyn Port>,
@@ -103,6 +126,7 @@ pub struct HotReactor<H> {
     pub(super) admission: Admission,
     queues: OutboxQueues,
     frames: Vec<Frame>,
+    messages: Vec<Located>,
     clock: Clock,
     stage_ticks: [u64; 4],
     counters: HotSnapshot,
@@ -124,6 +148,7 @@ impl<H: Handler> HotReactor<H> {
             admission: Admission::new(sessions.validators(), config.rates, now),
             queues: OutboxQueues::new(config.outbox, order),
             frames: Vec::with_capacity(config.burst),
+            messages: Vec::with_capacity(config.burst),
             clock,
             stage_ticks: [0; 4],
             counters: HotSnapshot::default(),
@@ -177,9 +202,12 @@ impl<H: Handler> HotReactor<H> {
         let received = self.port.rx_burst(&mut self.frames, self.config.burst);
         let mut at = self.account(Stage::Receive, start, received);
         let mut frames = std::mem::take(&mut self.frames);
-        for frame in frames.drain(..) {
-            at = self.take_in(now, frame, at);
+        for (at_frame, frame) in frames.iter_mut().enumerate() {
+            self.open(now, at_frame, frame);
+            at = self.account(Stage::Open, at, 1);
         }
+        at = self.hand_over(now, &frames, at);
+        frames.drain(..).for_each(|frame| self.port.release(frame));
         self.frames = frames;
         let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
         self.handler.on_pass(now, &mut out);
@@ -190,19 +218,29 @@ impl<H: Handler> HotReactor<H> {
         received > 0 || sent > 0 || self.handler.worked()
     }
 
-    fn take_in(&mut self, now: Nanos, mut frame: Frame, at: u64) -> u64 {
+    /// Notes where the message of a frame lies, if it is one and its class admits it.
+    fn open(&mut self, now: Nanos, at: usize, frame: &mut Frame) {
         let from = frame.peer();
-        let opened = self.sessions.open(now, from, &mut frame);
-        let mut at = self.account(Stage::Open, at, 1);
-        if let Opened::Message { peer, kind, start, len } = opened
+        if let Opened::Message { peer, kind, start, len } = self.sessions.open(now, from, frame)
             && self.admission.admit(now, peer, kind, len).is_ok()
         {
-            let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
-            self.handler.on_message(now, peer, kind, &frame[start..start + len], &mut out);
-            at = self.account(Stage::Handler, at, 1);
+            self.messages.push(Located { frame: at, peer, kind, start, len });
         }
-        self.port.release(frame);
-        at
+    }
+
+    /// Gives the messages of the opened frames to the handler.
+    fn hand_over(&mut self, now: Nanos, frames: &[Frame], at: u64) -> u64 {
+        let count = self.messages.len();
+        if count == 0 {
+            return at;
+        }
+        let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
+        for located in self.messages.chunks(BURST_MAX) {
+            let burst: [Received<'_>; BURST_MAX] = std::array::from_fn(|at| located[at.min(located.len() - 1)].received(frames));
+            self.handler.on_burst(now, &burst[..located.len()], &mut out);
+        }
+        self.messages.clear();
+        self.account(Stage::Handler, at, count)
     }
 
     fn send_session_datagrams(&mut self, now: Nanos) -> usize {

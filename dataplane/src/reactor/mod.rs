@@ -1,9 +1,9 @@
 //! Hot reactors: one pinned thread that owns a port, the sessions over it and a handler (DESIGN §4).
 //!
 //! ```text
-//! port.rx_burst -> sessions.open -> class admission -> handler.on_message ┐
-//!                                                     handler.on_pass ────┤-> outbox (seal into frames, class queues)
-//!                                       session timers -> frames ─────────┘        -> port.tx -> port.flush
+//! port.rx_burst -> sessions.open -> class admission ─ all of a burst ─> handler.on_burst ┐
+//!                                                                       handler.on_pass ─┤-> outbox (seal into frames, class queues)
+//!                                                       session timers -> frames ────────┘        -> port.tx -> port.flush
 //! ```
 
 mod clock;

@@ -14,7 +14,7 @@ use crate::port::{self, Port, PortConfig, Transport};
 use crate::ring::{Receiver, Sender, ring};
 use crate::session::{DropReason, Opened, SessionConfig, SessionLimits, Sessions};
 use samara_types::datagram::DATAGRAM_BYTES_MAX;
-use samara_types::{ChainId, Class, Digest, MessageKind, Nanos, ValidatorIndex};
+use samara_types::{ChainId, Class, Digest, MessageKind, Nanos, Received, ValidatorIndex};
 
 fn sessions(me: usize, addresses: &[SocketAddr]) -> Sessions {
     let secret = |i: usize| *blake3::hash(&[i as u8]).as_bytes();
@@ -185,7 +185,7 @@ fn what_cannot_be_sealed_takes_no_frame_and_is_counted() {
     out.broadcast(Vote, &[1]);
     out.send(ValidatorIndex(0), Vote, &[1]);
     out.send(ValidatorIndex(9), Vote, &[1]);
-    out.send(ValidatorIndex(1), Vote, &[0; 97]);
+    out.send(ValidatorIndex(1), Vote, &vec![0; Vote.bytes_max() + 1]);
     let counts = [Unsent::NoSession, Unsent::NoSuchPeer, Unsent::TooLong].map(|reason| bench.unsent(Class::Critical, reason));
     assert_eq!((counts, bench.queues.waiting()), ([2, 2, 1], 0));
 }
@@ -197,6 +197,65 @@ fn a_broadcast_goes_to_all_in_the_given_order_and_send_to_in_the_callers() {
     assert_eq!(bench.flush().iter().map(|sent| sent.0).collect::<Vec<_>>(), [3, 2, 1]);
     bench.outbox().send_to([1, 3].map(ValidatorIndex), Shred, &[8]);
     assert_eq!(bench.flush().iter().map(|sent| sent.0).collect::<Vec<_>>(), [1, 3]);
+}
+
+/// Notes what it is given, call by call.
+#[derive(Default)]
+struct Calls(Vec<Vec<(MessageKind, Vec<u8>)>>);
+
+impl Handler for Calls {
+    fn on_message(&mut self, _: Nanos, _: ValidatorIndex, _: MessageKind, _: &[u8], _: &mut Outbox<'_>) {
+        unreachable!("this handler takes bursts");
+    }
+    fn on_burst(&mut self, _: Nanos, burst: &[Received<'_>], _: &mut Outbox<'_>) {
+        assert!(burst.iter().all(|message| message.from == ValidatorIndex(1)));
+        self.0.push(burst.iter().map(|message| (message.kind, message.bytes.to_vec())).collect());
+    }
+    fn on_pass(&mut self, _: Nanos, _: &mut Outbox<'_>) {}
+    fn next_deadline(&self) -> Option<Nanos> {
+        None
+    }
+    fn wake_fds(&self) -> Vec<RawFd> {
+        Vec::new()
+    }
+    fn running(&self) -> bool {
+        true
+    }
+    fn on_housekeeping(&mut self, _: Nanos, _: &HotStats) {}
+}
+
+#[test]
+fn a_burst_is_handed_over_at_once_in_order_without_what_was_refused() {
+    let addresses: Vec<_> = (0..2).map(address).collect();
+    let mut machines: Vec<_> = (0..2).map(|i| sessions(i, &addresses)).collect();
+    introduce(&mut machines);
+    let mut peer = machines.remove(1);
+    let port = MemoryPort::new(address(0), 64, 8);
+    let incoming = Arc::clone(&port.incoming);
+    let mut reactor =
+        HotReactor::new(Box::new(port), machines.remove(0), Calls::default(), HotConfig { burst: 16, ..HotConfig::default() });
+    let mut expected = Vec::new();
+    for mark in 0..40u8 {
+        let kind = [Shred, Shred, Vote, Transactions][usize::from(mark) % 4];
+        let mut datagram = [0; DATAGRAM_BYTES_MAX];
+        let (len, _) = peer.seal(NOW, ValidatorIndex(0), kind, &[mark; 60], &mut datagram).expect("a session");
+        let mut bytes = datagram[..len].to_vec();
+        if mark % 5 == 3 {
+            bytes[len - 1] ^= 1;
+        } else {
+            expected.push((mark / 16, kind, vec![mark; 60]));
+        }
+        incoming.lock().expect("one thread").push_back((address(1), address(0), bytes));
+    }
+    for _ in 0..3 {
+        assert!(reactor.pass(NOW));
+    }
+    assert!(!reactor.pass(NOW), "nothing is left, and an empty burst is not handed over");
+    let calls = &reactor.handler.0;
+    let got: Vec<_> =
+        (0u8..).zip(calls).flat_map(|(call, burst)| burst.iter().map(move |(kind, bytes)| (call, *kind, bytes.clone()))).collect();
+    assert_eq!(got, expected);
+    reactor.housekeep(NOW);
 }
 
 /// Sends `count` messages of a class pattern as fast as sessions and flow allow, and counts what comes.

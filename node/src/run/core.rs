@@ -12,7 +12,7 @@ use samara_dataplane::reactor::{Handler, Outbox};
 use samara_dataplane::ring::{PushError, Receiver, Sender};
 use samara_storage::{BlockJournal, Durable, FinalizedBlock, LogError, UringVoteLog};
 use samara_types::client::{RejectReason, Response};
-use samara_types::{Class, Epoch, Evidence, LeaderSchedule, MessageKind, Nanos, ValidatorIndex, View};
+use samara_types::{Class, Epoch, Evidence, LeaderSchedule, MessageKind, Nanos, Received, ValidatorIndex, View};
 use samara_validator::{Config, Input, Output, Validator};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -319,6 +319,13 @@ impl Handler for Core {
             return;
         }
         self.input(now, Input::Message(from, kind, message), out);
+    }
+
+    fn on_burst(&mut self, now: Nanos, burst: &[Received<'_>], out: &mut Outbox<'_>) {
+        if self.unstored_bytes > UNSTORED_BYTES_MAX {
+            return burst.iter().for_each(|message| self.on_message(now, message.from, message.kind, message.bytes, out));
+        }
+        self.input(now, Input::Burst(burst), out);
     }
 
     fn on_pass(&mut self, now: Nanos, out: &mut Outbox<'_>) {
