@@ -1,7 +1,7 @@
 //! The plans carried out with any engine of `reed-solomon-simd`: the fall-back, and the yardstick of the tests.
 
 use crate::code::{Chunk, known_chunk};
-use crate::plan::{Layout, Place, Plan, add, cosets, log_of, scale, subtract};
+use crate::plan::{Layout, Place, Plan, add, log_of, scale, subtract};
 use reed_solomon_simd::engine::{Engine, ShardsRefMut, utils};
 use samara_types::CHUNK_BYTES;
 
@@ -46,7 +46,7 @@ impl Library {
         if plan.direct {
             plan.lost.iter().for_each(|lost| self.restore_one(plan, lost, data, parity));
         } else {
-            cosets(&plan.lost, layout.coset).for_each(|(at, lost)| self.restore_coset(layout.coset, plan, at, lost, data, parity));
+            plan.lost_cosets().for_each(|(at, lost)| self.restore_coset(layout.coset, plan, at, lost, data, parity));
         }
     }
 
@@ -66,12 +66,12 @@ impl Library {
     fn restore_coset(&mut self, coset: usize, plan: &Plan, at: usize, lost: &[Place], data: &mut [Chunk], parity: &[Option<&Chunk>]) {
         self.sum.clear();
         self.sum.resize(coset * BLOCKS, [0; 64]);
-        for (from, known) in cosets(&plan.known, coset) {
+        for (from, known) in plan.known_cosets() {
             let scale = if from == at { 0 } else { scale(coset, from ^ at) };
             self.part.clear();
             self.part.resize(coset * BLOCKS, [0; 64]);
             for place in known {
-                let row = &mut self.part[place.position % coset * BLOCKS..][..BLOCKS];
+                let row = &mut self.part[place.row * BLOCKS..][..BLOCKS];
                 row.copy_from_slice(known_chunk(place, data, parity).as_chunks().0);
                 self.engine.mul(row, add(place.log, scale));
             }
@@ -83,7 +83,7 @@ impl Library {
         }
         self.engine.fft(&mut shards(coset, &mut self.sum), 0, coset, coset, at * coset);
         for place in lost {
-            let row = &mut self.sum[place.position % coset * BLOCKS..][..BLOCKS];
+            let row = &mut self.sum[place.row * BLOCKS..][..BLOCKS];
             self.engine.mul(row, place.log);
             data[place.index].copy_from_slice(row.as_flattened());
         }

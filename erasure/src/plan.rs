@@ -31,6 +31,7 @@
 
 use crate::locator::Locator;
 use reed_solomon_simd::engine::{GF_MODULUS, GfElement, tables};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Most data chunks, and most parity chunks, of a code.
@@ -67,13 +68,19 @@ impl Layout {
         if is_data == self.high_rate { self.coset + within } else { within }
     }
 
+    /// Chunk `index` of the code word, without a factor.
+    fn place(&self, index: usize) -> Place {
+        let position = self.position(index);
+        Place { position, row: position & (self.coset - 1), index, log: 0 }
+    }
+
     /// Positions in play: a power of two.
     fn span(&self) -> usize {
         (self.coset + if self.high_rate { self.data } else { self.parity }).next_power_of_two()
     }
 
     /// Positions that are zero by definition.
-    fn zeros(&self) -> std::ops::Range<usize> {
+    fn zeros(&self) -> Range<usize> {
         if self.high_rate { self.coset + self.data..self.span() } else { self.data..self.coset }
     }
 }
@@ -83,11 +90,20 @@ impl Layout {
 pub(crate) struct Place {
     /// Position in the field.
     pub position: usize,
+    /// Position in its coset.
+    pub row: usize,
     /// Index in the code word.
     pub index: usize,
     /// Logarithm of its factor: `L(position)` of a known chunk, `1 / L'(position)` of a lost one. Up to a common constant, which the
     /// product of the two does not contain.
     pub log: GfElement,
+}
+
+/// Places next to each other in one coset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Run {
+    coset: usize,
+    places: Range<usize>,
 }
 
 /// How the lost data chunks of a code word are computed. Kept from restore to restore for its memory.
@@ -97,6 +113,8 @@ pub(crate) struct Plan {
     pub known: Vec<Place>,
     /// The lost data chunks, by position.
     pub lost: Vec<Place>,
+    known_runs: Vec<Run>,
+    lost_runs: Vec<Run>,
     /// Whether the direct sum is cheaper.
     pub direct: bool,
     locator: Locator,
@@ -105,11 +123,12 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans for the chunks that `received` names. False if they are fewer than the code has data.
     pub fn make(&mut self, layout: Layout, received: impl Fn(usize) -> bool) -> bool {
-        let place = |index| Place { position: layout.position(index), index, log: 0 };
         self.lost.clear();
-        self.lost.extend((0..layout.data).filter(|&index| !received(index)).map(place));
         self.known.clear();
-        self.known.extend((0..layout.data).filter(|&index| received(index)).map(place));
+        for index in 0..layout.data {
+            let places = if received(index) { &mut self.known } else { &mut self.lost };
+            places.push(layout.place(index));
+        }
         if !self.choose_parity(layout, &received) {
             return false;
         }
@@ -119,28 +138,44 @@ impl Plan {
             let logs = self.locator.locate(layout.span(), known);
             self.known.iter_mut().for_each(|place| place.log = logs[place.position]);
             self.lost.iter_mut().for_each(|place| place.log = GF_MODULUS - logs[place.position]);
+            find_runs(&self.known, layout.coset, &mut self.known_runs);
+            find_runs(&self.lost, layout.coset, &mut self.lost_runs);
             self.direct = self.direct_cost() <= self.coset_cost(layout);
         }
         true
     }
 
+    /// The known chunks, coset by coset, each with the coset's number.
+    pub fn known_cosets(&self) -> impl Iterator<Item = (usize, &[Place])> {
+        self.known_runs.iter().map(|run| (run.coset, &self.known[run.places.clone()]))
+    }
+
+    /// The lost chunks, coset by coset, each with the coset's number.
+    pub fn lost_cosets(&self) -> impl Iterator<Item = (usize, &[Place])> {
+        self.lost_runs.iter().map(|run| (run.coset, &self.lost[run.places.clone()]))
+    }
+
     /// Takes as many parity chunks as data chunks are lost, from the cosets that received most: a coset costs a transform.
     fn choose_parity(&mut self, layout: Layout, received: impl Fn(usize) -> bool) -> bool {
+        let cosets = layout.parity.div_ceil(layout.coset);
         let total = layout.data + layout.parity;
         let of_coset = |coset: usize| {
-            (layout.data + coset * layout.coset..total.min(layout.data + (coset + 1) * layout.coset)).filter(|&index| received(index))
+            let first = layout.data + coset * layout.coset;
+            (first..total.min(first + layout.coset)).filter(|&index| received(index))
         };
-        let mut fewest_wanted = usize::MAX;
+        if cosets == 1 {
+            let missing = layout.data - self.known.len();
+            self.known.extend(of_coset(0).take(missing).map(|index| layout.place(index)));
+            return self.known.len() == layout.data;
+        }
+        let mut last_taken = usize::MAX;
         while self.known.len() < layout.data {
-            let counts = (0..layout.parity.div_ceil(layout.coset)).map(|coset| of_coset(coset).count());
-            let Some(most) = counts.filter(|&count| count > 0 && count < fewest_wanted).max() else { return false };
-            fewest_wanted = most;
-            for coset in 0..layout.parity.div_ceil(layout.coset) {
-                if of_coset(coset).count() == most {
-                    let missing = layout.data - self.known.len();
-                    let chosen = of_coset(coset).take(missing);
-                    self.known.extend(chosen.map(|index| Place { position: layout.position(index), index, log: 0 }));
-                }
+            let counts = (0..cosets).map(|coset| of_coset(coset).count());
+            let Some(most) = counts.filter(|&count| count > 0 && count < last_taken).max() else { return false };
+            last_taken = most;
+            for coset in (0..cosets).filter(|&coset| of_coset(coset).count() == most) {
+                let missing = layout.data - self.known.len();
+                self.known.extend(of_coset(coset).take(missing).map(|index| layout.place(index)));
             }
         }
         true
@@ -154,14 +189,19 @@ impl Plan {
     /// The same for transforms: per coset with lost data, a factor for each chunk and a butterfly for each two rows and layer.
     fn coset_cost(&self, layout: Layout) -> usize {
         let transform = layout.coset / 2 * layout.coset.trailing_zeros() as usize;
-        let (inputs, outputs) = (cosets(&self.known, layout.coset).count(), cosets(&self.lost, layout.coset).count());
+        let (inputs, outputs) = (self.known_runs.len(), self.lost_runs.len());
         outputs * (self.known.len() + (inputs + 1) * transform) + self.lost.len()
     }
 }
 
-/// The runs of places that lie in one coset, each with the coset's number.
-pub(crate) fn cosets(places: &[Place], coset: usize) -> impl Iterator<Item = (usize, &[Place])> {
-    places.chunk_by(move |a, b| a.position / coset == b.position / coset).map(move |run| (run[0].position / coset, run))
+/// The runs of places in one coset.
+fn find_runs(places: &[Place], coset: usize, runs: &mut Vec<Run>) {
+    runs.clear();
+    let mut from = 0;
+    for run in places.chunk_by(|a, b| a.position - a.row == b.position - b.row) {
+        runs.push(Run { coset: run[0].position / coset, places: from..from + run.len() });
+        from += run.len();
+    }
 }
 
 /// Logarithm of the factor that takes the polynomial of one coset to its part of the sum on a coset at `distance` (their numbers, xored;

@@ -6,7 +6,7 @@ use super::column::{COLUMNS, Column};
 use super::matrix::{Matrix, Tables};
 use super::transform::{add_derivative, forward, inverse};
 use crate::code::{Chunk, known_chunk};
-use crate::plan::{Layout, Place, Plan, add, cosets, log_of, scale, subtract};
+use crate::plan::{Layout, Place, Plan, add, log_of, scale, subtract};
 
 /// Lost chunks summed up together by the direct way: eight registers of sums, and each input is regrouped once for all.
 const TOGETHER: usize = 4;
@@ -118,9 +118,9 @@ impl Gfni {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
     fn restore_cosets(&mut self, coset: usize, plan: &Plan, data: &mut [Chunk], parity: &[Option<&Chunk>]) {
         self.reserve(coset);
-        for (to, lost) in cosets(&plan.lost, coset) {
+        for (to, lost) in plan.lost_cosets() {
             self.factors.clear();
-            for (from, known) in cosets(&plan.known, coset) {
+            for (from, known) in plan.known_cosets() {
                 let scale = if from == to { 0 } else { scale(coset, from ^ to) };
                 for place in known {
                     self.factors.push(self.tables.of_log(add(place.log, scale)));
@@ -147,24 +147,31 @@ impl Gfni {
     ) {
         let Gfni { tables, sum, part, loaded, factors, .. } = self;
         let mut factors = factors.iter();
-        sum.fill(Column::zero());
-        for (from, known) in cosets(&plan.known, coset) {
+        for (at, (from, known)) in plan.known_cosets().enumerate() {
             loaded.fill(Column::zero());
-            for (place, factor) in known.iter().zip(&mut factors) {
-                loaded[place.position % coset] = Column::load(known_chunk(place, data, parity), column).times(factor);
+            for place in known {
+                let factor = factors.next().expect("a factor for each known chunk");
+                loaded[place.row] = Column::load(known_chunk(place, data, parity), column).times(factor);
             }
-            let used = known.last().map_or(0, |place| place.position % coset + 1);
-            inverse(&tables.skew, part, used, from * coset, |row| loaded[row]);
+            let used = known.last().map_or(0, |place| place.row + 1);
             if from == to {
+                inverse(&tables.skew, part, used, from * coset, |row| loaded[row]);
+                if at == 0 {
+                    sum.fill(Column::zero());
+                }
                 add_derivative(part, sum);
             } else {
-                add_rows(part, sum);
+                let rows = if at == 0 { &mut sum[..] } else { &mut part[..] };
+                inverse(&tables.skew, rows, used, from * coset, |row| loaded[row]);
+                if at > 0 {
+                    add_rows(part, sum);
+                }
             }
         }
-        let wanted = lost.last().map_or(0, |place| place.position % coset + 1);
+        let wanted = lost.last().map_or(0, |place| place.row + 1);
         forward(&tables.skew, sum, wanted, to * coset, |row, value| loaded[row] = value);
         for (place, factor) in lost.iter().zip(factors) {
-            loaded[place.position % coset].times(factor).store(&mut data[place.index], column);
+            loaded[place.row].times(factor).store(&mut data[place.index], column);
         }
     }
 }
