@@ -6,7 +6,7 @@
 
 use crate::app::{Application, Proposal, Verdict};
 use crate::mempool::{Mempool, MempoolReject};
-use samara_crypto::{VerifiedTransaction, verify_transactions};
+use samara_crypto::{TransactionVerifier, VerifiedTransaction};
 use samara_types::{Block, ChainId, Digest, Height, Transaction, TransactionId, transaction};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -75,6 +75,7 @@ impl Finality {
 #[derive(Debug)]
 pub struct TransactionApp {
     chain: ChainId,
+    verifier: TransactionVerifier,
     mempool: Mempool,
     finality: Finality,
     /// Ids of each judged or built block above the tip, by block digest.
@@ -88,6 +89,7 @@ impl TransactionApp {
     pub fn new(chain: ChainId, dedup_heights: u32, transactions_max: usize, bytes_max: usize) -> TransactionApp {
         TransactionApp {
             chain,
+            verifier: TransactionVerifier::new(chain),
             mempool: Mempool::new(transactions_max, bytes_max),
             finality: Finality::new(dedup_heights),
             included: HashMap::new(),
@@ -192,7 +194,7 @@ impl Application for TransactionApp {
                 unverified.push(*transaction);
             }
         }
-        if !verify_transactions(&self.chain, &unverified).into_iter().all(|valid| valid) {
+        if !self.verifier.verify_transactions(&unverified).into_iter().all(|valid| valid) {
             return Verdict::Invalid;
         }
         self.remember(block, ids);

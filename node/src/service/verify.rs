@@ -7,7 +7,7 @@ use super::Shared;
 use super::link::{Signal, breathe};
 use super::telemetry::count;
 use crate::bridge::ToHot;
-use samara_crypto::verify_batch;
+use samara_crypto::TransactionVerifier;
 use samara_types::ValidatorIndex;
 use samara_types::client::RejectReason;
 use samara_types::transaction::iterate;
@@ -59,6 +59,7 @@ impl Gossip {
 
 /// Verifies for ever.
 pub(super) async fn run(shared: Rc<Shared>) {
+    let mut verifier = TransactionVerifier::new(shared.chain);
     loop {
         let mut malformed = Vec::new();
         match shared.gossip.take_batch(&mut malformed) {
@@ -68,19 +69,19 @@ pub(super) async fn run(shared: Rc<Shared>) {
                     tracing::debug!(%from, "malformed gossip payload");
                     count(&mut shared.counters.borrow_mut().gossip_dropped, RejectReason::Malformed.as_str());
                 }
-                verify_one_batch(&shared, batch);
+                verify_one_batch(&shared, &mut verifier, batch);
                 breathe().await;
             }
         }
     }
 }
 
-fn verify_one_batch(shared: &Shared, batch: Vec<Vec<u8>>) {
+fn verify_one_batch(shared: &Shared, verifier: &mut TransactionVerifier, batch: Vec<Vec<u8>>) {
     if batch.is_empty() {
         return;
     }
     let mut good = Vec::with_capacity(batch.len());
-    let verdicts = verify_batch(&shared.chain, batch);
+    let verdicts = verifier.verify_batch(batch);
     let mut counters = shared.counters.borrow_mut();
     for verdict in verdicts {
         match verdict {

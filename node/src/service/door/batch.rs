@@ -7,7 +7,7 @@ use super::super::link::{breathe, within};
 use super::waiting::Admit;
 use super::{Door, Submission};
 use crate::bridge::{Ticket, ToHot};
-use samara_crypto::{VerifiedTransaction, verify_batch};
+use samara_crypto::{TransactionVerifier, VerifiedTransaction};
 use samara_types::client::{RejectReason, Response};
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(2);
 impl Door {
     /// Verifies submissions for ever.
     pub(in super::super) async fn verify(self: Rc<Self>) {
+        let mut verifier = TransactionVerifier::new(self.chain);
         loop {
             self.queued.wait().await;
             if self.queue.borrow().len() < BATCH_MAX {
@@ -30,7 +31,7 @@ impl Door {
                 if batch.is_empty() {
                     break;
                 }
-                self.verify_one_batch(batch);
+                self.verify_one_batch(&mut verifier, batch);
                 breathe().await;
             }
         }
@@ -42,9 +43,9 @@ impl Door {
         queue.drain(..size).collect()
     }
 
-    fn verify_one_batch(&self, mut batch: Vec<Submission>) {
+    fn verify_one_batch(&self, verifier: &mut TransactionVerifier, mut batch: Vec<Submission>) {
         let raw = batch.iter_mut().map(|submission| std::mem::take(&mut submission.transaction)).collect();
-        let verdicts = verify_batch(&self.chain, raw);
+        let verdicts = verifier.verify_batch(raw);
         self.counters.borrow_mut().verify_batches += 1;
         for (submission, verdict) in batch.iter().zip(verdicts) {
             match verdict {
