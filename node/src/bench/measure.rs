@@ -112,7 +112,7 @@ impl Host {
             cores: cpu_field("processor").count().max(1),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             simd: simd(),
-            engine: "library",
+            engine: samara_erasure::Engine::chosen().as_str(),
             pinned_to,
             git_commit: git_commit(),
         }
