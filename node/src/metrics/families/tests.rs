@@ -1,1 +1,90 @@
+use super::*;
+use crate::metrics::exposition::{Scrape, classic, openmetrics};
+use crate::metrics::sample::Kind;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+/// A picture in which every map has an entry whose label needs escaping.
+fn picture() -> Picture {
+    let mut metrics = Metrics::default();
+    let odd = "a\"b\\c\nd".to_string();
+    metrics.node.marks.total = 6;
+    metrics.node.port = odd.clone();
+    metrics.node.drops.insert(odd.clone(), 1);
+    metrics.node.stage_us.entry(odd.clone()).or_default().record(3);
+    metrics.node.stage_ns.insert(odd.clone(), 1);
+    metrics.node.nullifications.push(crate::bridge::Nullifications { leader: 1, reason: "incomplete".into(), count: 4 });
+    metrics.node.peers.push(crate::bridge::PeerRow { peer: 1, stake: 1, ..Default::default() });
+    let service = &mut metrics.service;
+    for reasons in [
+        &mut service.connections_refused,
+        &mut service.rejected,
+        &mut service.gossip_dropped,
+        &mut service.sync_server_refused,
+        &mut service.sync_peer_faults,
+    ] {
+        reasons.insert(odd.clone(), 2);
+    }
+    let host = crate::metrics::picture::Host { udp: vec![("InErrors", 1)], ..Default::default() };
+    Picture { metrics: Some(Arc::new(metrics)), host, ..Picture::default() }
+}
+
+#[test]
+fn names_follow_the_rules_and_stand_once() {
+    let mut seen = BTreeSet::new();
+    for family in all() {
+        let name = family.name;
+        assert!(seen.insert(name), "{name} twice");
+        assert!(name.starts_with("samara_") && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+        assert!(
+            !["_total", "_bucket", "_sum", "_count"].iter().any(|suffix| name.ends_with(suffix)),
+            "{name}: the exposition adds suffixes"
+        );
+        assert!(
+            !["_ms", "_us", "_ns", "_milliseconds", "_kib", "_mb"].iter().any(|suffix| name.ends_with(suffix)),
+            "{name}: base units only"
+        );
+        assert!(family.kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+        assert!(family.help.ends_with('.') && !family.help.contains(['|', '\n']), "{name}: {}", family.help);
+        assert!(!family.labels.contains(&"le"), "{name}");
+    }
+}
+
+#[test]
+fn every_family_has_a_sample_in_a_full_picture_and_none_before_the_first_figures_invents_one() {
+    let full = picture();
+    for family in all() {
+        assert!(!family.samples(&full).is_empty(), "{} shows nothing", family.name);
+    }
+    let empty = Picture::default();
+    let view = all().find(|family| family.name == "samara_view").unwrap();
+    assert!(view.samples(&empty).is_empty(), "absent, not zero");
+}
+
+#[test]
+fn both_texts_hold_every_family_once_with_its_series() {
+    let text = classic(Scrape::of(&picture()));
+    let open = openmetrics(Scrape::of(&picture()));
+    for family in all() {
+        assert_eq!(text.matches(&format!("# TYPE {} {}\n", family.exposed(), family.kind.as_str())).count(), 1, "{}", family.name);
+        assert_eq!(open.matches(&format!("# TYPE {} {}\n", family.name, family.kind.as_str())).count(), 1, "{}", family.name);
+        let series = if family.kind == Kind::Histogram { format!("\n{}_bucket{{", family.name) } else { format!("\n{}", family.exposed()) };
+        assert!(text.contains(&series), "{}", family.name);
+    }
+    assert!(!text.contains("EOF") && open.ends_with("# EOF\n"));
+    assert!(text.contains("reason=\"a\\\"b\\\\c\\nd\""), "labels are escaped");
+    assert!(text.contains("samara_nullifications_total{leader=\"1\",reason=\"incomplete\"} 4"));
+}
+
+#[test]
+fn histograms_in_text_are_cumulative_and_end_in_all() {
+    let mut full = picture();
+    let mut metrics = Metrics::clone(full.metrics.as_ref().unwrap());
+    [1_500, 1_500, 40_000, 90_000_000].into_iter().for_each(|us| metrics.node.view_us.record(us));
+    full.metrics = Some(Arc::new(metrics));
+    let text = classic(Scrape::of(&full));
+    for line in ["{le=\"0.001\"} 0", "{le=\"0.002\"} 2", "{le=\"0.05\"} 3", "{le=\"10.0\"} 3", "{le=\"+Inf\"} 4"] {
+        assert!(text.contains(&format!("samara_view_seconds_bucket{line}\n")), "{line}: {text}");
+    }
+    assert!(text.contains("samara_view_seconds_count 4\n"));
+}
