@@ -114,3 +114,6 @@ fn coefficients(roster: &Roster, claims: &[&Claim]) -> Vec<u128> {
     };
     claims.iter().map(next).collect()
 }
+
+#[cfg(test)]
+mod tests;
