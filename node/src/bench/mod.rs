@@ -9,6 +9,8 @@
 pub mod dataplane;
 pub mod erasure;
 pub mod measure;
+pub mod shred;
+pub mod verify;
 
 use crate::exit::Exit;
 use clap::{Args, Subcommand};
@@ -29,6 +31,10 @@ pub struct BenchArgs {
 pub enum BenchWhat {
     /// Reed-Solomon encoding and decoding of 1,024 B chunks.
     Erasure(BenchOptions),
+    /// Votes, certificates and transactions against verification one by one.
+    Verify(BenchOptions),
+    /// Slices to signed shreds and back, admission alone and in bursts, a whole block by stage.
+    Shred(BenchOptions),
     /// Every rung of the dataplane beside its rivals, on a wire of its own: round trips, rates, latency under load, relay fan-out.
     Dataplane(dataplane::DataplaneArgs),
 }
@@ -91,6 +97,8 @@ pub struct Document {
 pub fn command(args: &BenchArgs) -> Result<(), Exit> {
     match &args.what {
         BenchWhat::Erasure(options) => print(options, erasure::rows),
+        BenchWhat::Verify(options) => print(options, verify::rows),
+        BenchWhat::Shred(options) => print(options, shred::rows),
         BenchWhat::Dataplane(args) => dataplane::command(args),
     }
 }
