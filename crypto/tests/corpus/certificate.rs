@@ -1,11 +1,12 @@
 //! Bytes as a certificate: what is taken names a subject and signers who all signed it, with the weight that its kind demands.
 
 use crate::reader::Reader;
-use samara_crypto::{Certificate, Keyring, Roster, ViewBook, VoteSecret};
+use samara_crypto::{Certificate, IdentitySecret, Roster, ViewBook, VoteSecret};
 use samara_types::message::{self, ArchivedCertificate, CertificateKind};
 use samara_types::{ChainId, Digest, Epoch, SigningDomain, Stake, Subject, ValidatorEntry, ValidatorIndex, ValidatorSet, View};
 use std::sync::OnceLock;
 
+const STAKES: [u64; 6] = [3, 3, 3, 4, 4, 4];
 const DOMAIN: SigningDomain = SigningDomain { chain: ChainId([5; 32]), epoch: Epoch(0) };
 
 struct World {
@@ -14,17 +15,16 @@ struct World {
     certificates: Vec<Certificate>,
 }
 
-/// Member `i` of six has stake `i + 1`: S = 21, f = 4, M = 9, L = 17.
+/// S = 21, f = 4, M = 9, L = 17.
 fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let keys: Vec<VoteSecret> = (0..6).map(secret).collect();
-        let possession = Keyring::generate();
         let entry = |(at, key): (usize, &VoteSecret)| ValidatorEntry {
-            stake: Stake([3, 3, 3, 4, 4, 4][at]),
+            stake: Stake(STAKES[at]),
             vote_key: key.public_key(),
             possession: key.possession(),
-            identity_key: possession.identity.public_key(),
+            identity_key: IdentitySecret::from_bytes(&[at as u8 + 1; 32]).public_key(),
             session_key: [at as u8 + 1; 32],
         };
         let set = ValidatorSet::new(keys.iter().enumerate().map(entry).collect(), None).expect("a valid set");
@@ -32,9 +32,9 @@ fn world() -> &'static World {
         let vote = Subject::Vote(View(7), Digest([1; 32]));
         let other = Subject::Vote(View(7), Digest([2; 32]));
         let certificates = vec![
-            certificate(&roster, &keys, vote, CertificateKind::Notarization, 0..4),
-            certificate(&roster, &keys, vote, CertificateKind::Finalization, 0..6),
-            certificate(&roster, &keys, other, CertificateKind::Notarization, 2..6),
+            certificate(&roster, &keys, vote, CertificateKind::M, 0..4),
+            certificate(&roster, &keys, vote, CertificateKind::L, 0..6),
+            certificate(&roster, &keys, other, CertificateKind::M, 2..6),
             certificate(&roster, &keys, Subject::Nullify(View(7)), CertificateKind::Nullification, 1..5),
         ];
         World { roster, certificates }
@@ -47,7 +47,13 @@ fn secret(index: u16) -> VoteSecret {
     VoteSecret::from_bytes(&bytes).expect("a scalar")
 }
 
-fn certificate(roster: &Roster, keys: &[VoteSecret], subject: Subject, kind: CertificateKind, signers: std::ops::Range<u16>) -> Certificate {
+fn certificate(
+    roster: &Roster,
+    keys: &[VoteSecret],
+    subject: Subject,
+    kind: CertificateKind,
+    signers: std::ops::Range<u16>,
+) -> Certificate {
     let mut book = ViewBook::new(subject.view(), keys.len());
     for signer in signers {
         book.add(subject, ValidatorIndex(signer), keys[usize::from(signer)].sign(&DOMAIN, &subject));
@@ -78,7 +84,7 @@ pub fn run(input: &[u8]) {
         world.certificates.iter().any(|known| known.subject() == taken.subject() && known.signers().contains(signer))
     };
     assert!(taken.signers().iter().all(signed), "a signer who did not sign");
-    let weight: u64 = taken.signers().iter().map(|signer| [3, 3, 3, 4, 4, 4][signer.at()]).sum();
-    let demanded = if taken.kind() == CertificateKind::Finalization { 17 } else { 9 };
+    let weight: u64 = taken.signers().iter().map(|signer| STAKES[signer.at()]).sum();
+    let demanded = if taken.kind() == CertificateKind::L { 17 } else { 9 };
     assert!(weight >= demanded, "{weight} of {demanded}");
 }
