@@ -5,7 +5,7 @@ use crate::host::error::HostError;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One interrupt.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Irq {
     /// Its number, until the driver asks for its interrupts again.
     pub number: u32,

@@ -1,0 +1,268 @@
+//! The state directory: who holds it, and what the journal in it says was changed.
+//!
+//! ```text
+//! STATE/lock             held by the one that applies or reverts
+//!       journal          the open session, if there is one
+//!       journal.closed   the last one that was reverted in full
+//! ```
+//!
+//! A session begins with the first change and ends when everything is as before. In it, the first prior value of a target counts: applying
+//! again, or another profile, does not replace it. After a reboot the values are the boot's; then a target that does not say what we
+//! wrote gets a fresh prior value when it is changed again.
+
+use crate::host::Host;
+use crate::journal::{Journal, JournalError, Record, VERSION, read, sync_directory};
+use crate::target::Target;
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// Where the state lies, seen from the root.
+pub const STATE_DIR: &str = "/var/lib/samara/tuning";
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Somebody else is at it.
+    #[error("{0}: another `samara tune` is at work; wait for it")]
+    Busy(String),
+    /// This process may not write there.
+    #[error("{0}: not permitted; run as root, or name another place with --state")]
+    NotPermitted(String),
+    /// The disk said no.
+    #[error("{0}: {1}")]
+    Io(String, io::Error),
+    /// The directory was copied from elsewhere.
+    #[error("{0} belongs to another machine (machine-id {1}, here {2}); nothing was changed")]
+    OtherMachine(String, String, String),
+    /// The network settings of this session live elsewhere.
+    #[error("{0} belongs to network namespace {1}, this is {2}; run it there (nothing was changed)")]
+    OtherNamespace(String, String, String),
+}
+
+/// What the session knows of one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name of the setting.
+    pub name: String,
+    /// Before the first change; nothing for a value that is only watched.
+    pub prior: Option<String>,
+    /// What it should say: as read back, else as wanted.
+    pub expected: String,
+    /// More is no drift.
+    pub at_least: bool,
+    /// Every value we may have left there.
+    pub ours: Vec<String>,
+    /// The last change was read back.
+    pub finished: bool,
+    /// Boot in which it was last changed.
+    pub boot_id: String,
+}
+
+/// The open session.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// By target.
+    pub entries: HashMap<Target, Entry>,
+    /// Targets in the order of their first change.
+    pub order: Vec<Target>,
+    /// Machine it belongs to.
+    pub machine_id: String,
+    /// Boot of its last records.
+    pub boot_id: String,
+    /// Network namespace of its last records.
+    pub network_namespace: String,
+    /// Ended in full.
+    closed: bool,
+    /// Has a first record.
+    open: bool,
+}
+
+impl Session {
+    fn take(&mut self, record: Record) {
+        match record {
+            Record::Open { machine_id, boot_id, network_namespace, .. } => {
+                (self.machine_id, self.boot_id, self.network_namespace, self.open) = (machine_id, boot_id, network_namespace, true);
+            }
+            Record::Boot { boot_id, network_namespace } => (self.boot_id, self.network_namespace) = (boot_id, network_namespace),
+            Record::Step { target, name, prior, wanted, at_least } => {
+                let boot_id = self.boot_id.clone();
+                let entry = self.entry(target, &name);
+                let mut ours = std::mem::take(&mut entry.ours);
+                ours.push(wanted.clone());
+                *entry = Entry { name, prior: Some(prior), expected: wanted, at_least, ours, finished: false, boot_id };
+            }
+            Record::Done { target, value } => {
+                if let Some(entry) = self.entries.get_mut(&target) {
+                    entry.ours.push(value.clone());
+                    (entry.expected, entry.finished) = (value, true);
+                }
+            }
+            Record::Watch { target, name, value, at_least } => {
+                let boot_id = self.boot_id.clone();
+                let entry = self.entry(target, &name);
+                (entry.name, entry.expected, entry.at_least, entry.boot_id) = (name, value, at_least, boot_id);
+            }
+            Record::Undone { target } => {
+                self.entries.remove(&target);
+                self.order.retain(|other| *other != target);
+            }
+            Record::Closed => self.closed = true,
+        }
+    }
+
+    fn entry(&mut self, target: Target, name: &str) -> &mut Entry {
+        if !self.entries.contains_key(&target) {
+            self.order.push(target.clone());
+        }
+        let boot_id = self.boot_id.clone();
+        self.entries.entry(target).or_insert_with(|| Entry {
+            name: name.to_string(),
+            prior: None,
+            expected: String::new(),
+            at_least: false,
+            ours: Vec::new(),
+            finished: true,
+            boot_id,
+        })
+    }
+
+    /// Targets with their entries, in the order of their first change.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Target, &Entry)> {
+        self.order.iter().filter_map(|target| Some((target, self.entries.get(target)?)))
+    }
+
+    /// Whether something is journaled that is not restored.
+    pub fn has_changes(&self) -> bool {
+        self.entries.values().any(|entry| entry.prior.is_some())
+    }
+}
+
+fn journal_path(dir: &Path) -> PathBuf {
+    dir.join("journal")
+}
+
+fn load(dir: &Path) -> Result<(Session, u64), StateError> {
+    let (records, good) = read(&journal_path(dir))?;
+    let mut session = Session::default();
+    records.into_iter().for_each(|record| session.take(record));
+    Ok((session, good))
+}
+
+fn check_owner(dir: &Path, session: &Session, host: &Host) -> Result<(), StateError> {
+    let (here, namespace) = (host.machine_id(), host.network_namespace());
+    let name = || journal_path(dir).display().to_string();
+    if session.machine_id != here {
+        return Err(StateError::OtherMachine(name(), session.machine_id.clone(), here));
+    }
+    // Numbers of namespaces mean something within one boot only.
+    if session.boot_id == host.boot_id() && session.network_namespace != namespace {
+        return Err(StateError::OtherNamespace(name(), session.network_namespace.clone(), namespace));
+    }
+    Ok(())
+}
+
+/// The open session for reading, if there is one; needs no lock and no privilege beyond reading.
+pub fn peek(dir: &Path, host: &Host) -> Result<Option<Session>, StateError> {
+    let (session, _) = load(dir)?;
+    if !session.open || session.closed {
+        return Ok(None);
+    }
+    check_owner(dir, &session, host)?;
+    Ok(Some(session))
+}
+
+/// The state directory, held against everybody else.
+pub struct State {
+    dir: PathBuf,
+    session: Session,
+    good: u64,
+    journal: Option<Journal>,
+    _lock: File,
+}
+
+impl State {
+    /// Takes the directory, makes it if missing, and reads the session in it.
+    pub fn hold(dir: &Path, host: &Host) -> Result<State, StateError> {
+        let failed = |error: io::Error| match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StateError::NotPermitted(dir.display().to_string()),
+            _ => StateError::Io(dir.display().to_string(), error),
+        };
+        create_durably(dir).map_err(failed)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::Busy(dir.display().to_string())),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let (session, good) = load(dir)?;
+        let mut state = State { dir: dir.to_path_buf(), session, good, journal: None, _lock: lock };
+        if state.session.closed {
+            state.archive()?;
+        }
+        if state.session.open {
+            check_owner(dir, &state.session, host)?;
+        }
+        Ok(state)
+    }
+
+    /// What the journal says.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// True when the session has records.
+    pub fn is_open(&self) -> bool {
+        self.session.open
+    }
+
+    /// Makes the journal ready for records of this boot.
+    pub fn begin(&mut self, host: &Host) -> Result<(), StateError> {
+        let (boot_id, network_namespace) = (host.boot_id(), host.network_namespace());
+        if !self.session.open {
+            self.put(Record::Open { version: VERSION, machine_id: host.machine_id(), boot_id, network_namespace })
+        } else if self.session.boot_id != boot_id {
+            self.put(Record::Boot { boot_id, network_namespace })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends a record; when this returns, the disk has it.
+    pub fn put(&mut self, record: Record) -> Result<(), StateError> {
+        if self.journal.is_none() {
+            self.journal = Some(Journal::append_after(&journal_path(&self.dir), self.good)?);
+        }
+        self.journal.as_mut().expect("opened above").append(&record)?;
+        self.session.take(record);
+        Ok(())
+    }
+
+    /// Ends the session: everything is as before.
+    pub fn close(&mut self) -> Result<(), StateError> {
+        if self.session.open {
+            self.put(Record::Closed)?;
+            self.archive()?;
+        }
+        Ok(())
+    }
+
+    fn archive(&mut self) -> Result<(), StateError> {
+        let (from, to) = (journal_path(&self.dir), self.dir.join("journal.closed"));
+        fs::rename(&from, &to).and_then(|()| sync_directory(&to)).map_err(|error| StateError::Io(from.display().to_string(), error))?;
+        (self.session, self.good, self.journal) = (Session::default(), 0, None);
+        Ok(())
+    }
+}
+
+/// Creates a directory and what is missing above it, and syncs every name on the way.
+pub fn create_durably(dir: &Path) -> io::Result<()> {
+    let dir = std::path::absolute(dir)?;
+    let missing = dir.ancestors().take_while(|path| !path.exists()).count();
+    fs::create_dir_all(&dir)?;
+    dir.ancestors().skip(1).take(missing).try_for_each(|parent| File::open(parent)?.sync_all())
+}
