@@ -46,12 +46,18 @@ pub struct Malformed;
 impl Gathering {
     /// Nothing yet of the code word with this shape and root. Panics if the shape is not canonical.
     pub fn new(shape: SliceShape, root: Digest) -> Gathering {
+        Gathering::new_in(shape, root, Vec::new())
+    }
+
+    /// The same in memory that held another slice ([`Finished::into_data`]): whatever is in it is overwritten before it is read.
+    pub fn new_in(shape: SliceShape, root: Digest, mut places: Vec<[u8; CHUNK_BYTES]>) -> Gathering {
         assert!(shape.is_canonical(), "only canonical shapes are admitted: {shape:?}");
         let data = usize::from(shape.data);
+        places.resize(data, [0; CHUNK_BYTES]);
         Gathering {
             shape,
             root,
-            places: vec![[0; CHUNK_BYTES]; data],
+            places,
             tenants: vec![NONE; data],
             present: 0,
             nodes: vec![[0; 32]; node_count(shape.total.into())].into_boxed_slice(),
@@ -67,6 +73,11 @@ impl Gathering {
     /// Chunks that are there.
     pub fn count(&self) -> usize {
         self.present.count_ones() as usize
+    }
+
+    /// Whether this leaf at `index` was proven before.
+    pub fn has_proven(&self, index: ShredIndex, leaf: &Leaf) -> bool {
+        index.0 < self.shape.total && self.shape.total > 1 && self.is_proven(index.at()) && self.nodes[index.at()] == leaf.0
     }
 
     /// Whether chunk `index` is there.
@@ -234,6 +245,11 @@ impl Finished<'_> {
     pub fn write_proof(&self, index: ShredIndex, out: &mut Vec<u8>) {
         assert!(index.0 < self.shape.total, "a proof is for a chunk of the code word");
         self.nodes.write_proof(index.at(), out);
+    }
+
+    /// The data chunks, where they were gathered; behind the meaningful bytes they are zero.
+    pub fn into_data(self) -> Vec<[u8; CHUNK_BYTES]> {
+        self.data
     }
 
     /// The meaningful bytes, where they were gathered.

@@ -3,6 +3,8 @@
 use crate::bench::{self, BenchArgs};
 use crate::config::Prepared;
 use crate::exit::{Exit, one_line};
+use crate::monitor::{self, MonitorArgs};
+use crate::tune::{self, TuneArgs};
 use crate::units::{At, parse_at, parse_duration, parse_size};
 use crate::{genesis, inspect, keys, load, localnet};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -40,6 +42,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Measure our code beside its rivals in the same run.
     Bench(BenchArgs),
+    /// Watch running validators in a terminal.
+    Monitor(MonitorArgs),
+    /// Show, apply, check and take back host settings.
+    Tune(TuneArgs),
 }
 
 /// Arguments of `keygen`.
@@ -339,7 +345,7 @@ pub enum InspectWhat {
 /// Parses the process arguments, runs the command and turns its end into an exit code.
 pub fn main() -> ExitCode {
     let outcome = match Cli::try_parse() {
-        Ok(cli) => dispatch(cli.command),
+        Ok(cli) => crate::coding::choose_engine().and_then(|()| dispatch(cli.command)),
         Err(error) if !error.use_stderr() => {
             print!("{error}");
             return ExitCode::SUCCESS;
@@ -365,6 +371,8 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Load(args) => load::command(&args),
         Command::Inspect(args) => inspect::command(&args.what),
         Command::Bench(args) => bench::command(&args),
+        Command::Monitor(args) => monitor::command(&args),
+        Command::Tune(args) => tune::command(&args.what),
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod bridge;
 pub mod cli;
+pub mod coding;
 pub mod config;
 pub mod exit;
 pub mod genesis;
@@ -16,6 +17,8 @@ pub mod load;
 pub mod localnet;
 pub mod logging;
 pub mod metrics;
+pub mod monitor;
 pub mod run;
 pub mod service;
+pub mod tune;
 pub mod units;

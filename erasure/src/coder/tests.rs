@@ -6,6 +6,11 @@ fn payload(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|i| (i as u8).wrapping_mul(37).wrapping_add(seed) ^ (i >> 8) as u8).collect()
 }
 
+/// One coder of each engine that this CPU can run: what they decide is the same.
+fn coders() -> impl Iterator<Item = Coder> {
+    Engine::available().map(Coder::with_engine)
+}
+
 fn pick<'a>(word: &'a CodeWord, indexes: &[u8]) -> Vec<(ShredIndex, &'a [u8; CHUNK_BYTES])> {
     indexes.iter().map(|&index| (ShredIndex(index), word.chunk(ShredIndex(index)))).collect()
 }
@@ -21,8 +26,10 @@ fn code_word_vectors() {
         (32 * 1024, 32, 128, "a55125995347bc27f6e1e50278bfe9d4f0f3ec39d553beda7487ef7b9c99e931"),
     ];
     for (length, data, total, root) in expected {
-        let word = Coder::new().encode(&payload(length, 0), data, total);
-        assert_eq!(word.root().hex(), root, "{length} B as {data}:{total}");
+        for mut coder in coders() {
+            let word = coder.encode(&payload(length, 0), data, total);
+            assert_eq!(word.root().hex(), root, "{length} B as {data}:{total}");
+        }
     }
 }
 
@@ -70,11 +77,12 @@ fn padding_that_is_not_zero_is_malformed_even_with_every_chunk() {
 
 #[test]
 fn one_coder_serves_shapes_of_every_size_in_turn() {
-    let mut coder = Coder::new();
-    for (data, total) in [(32, 64), (1, 3), (32, 128), (7, 7), (3, 5), (32, 33), (1, 1), (16, 48)] {
-        let word = coder.encode(&payload(usize::from(data) * CHUNK_BYTES - 3, data), data, total);
-        let last: Vec<u8> = (total - data..total).collect();
-        assert_eq!(coder.decode(word.shape(), &word.root(), &pick(&word, &last)).unwrap().payload(), word.payload(), "{data}:{total}");
+    for mut coder in coders() {
+        for (data, total) in [(32, 64), (1, 3), (32, 128), (7, 7), (3, 5), (32, 33), (1, 1), (16, 48)] {
+            let word = coder.encode(&payload(usize::from(data) * CHUNK_BYTES - 3, data), data, total);
+            let last: Vec<u8> = (total - data..total).collect();
+            assert_eq!(coder.decode(word.shape(), &word.root(), &pick(&word, &last)).unwrap().payload(), word.payload(), "{data}:{total}");
+        }
     }
 }
 
@@ -91,12 +99,13 @@ proptest! {
 
     #[test]
     fn any_subset_of_enough_chunks_gives_the_whole_code_word((data, total, subset) in shape_and_subset(), short in 0usize..1024, seed: u8) {
-        let mut coder = Coder::new();
-        let word = coder.encode(&payload(usize::from(data) * CHUNK_BYTES - short, seed), data, total);
-        let back = coder.decode(word.shape(), &word.root(), &pick(&word, &subset)).unwrap();
-        prop_assert_eq!(back.payload(), word.payload());
-        for index in (0..total).map(ShredIndex) {
-            prop_assert_eq!(back.chunk(index), word.chunk(index));
+        for mut coder in coders() {
+            let word = coder.encode(&payload(usize::from(data) * CHUNK_BYTES - short, seed), data, total);
+            let back = coder.decode(word.shape(), &word.root(), &pick(&word, &subset)).unwrap();
+            prop_assert_eq!(back.payload(), word.payload());
+            for index in (0..total).map(ShredIndex) {
+                prop_assert_eq!(back.chunk(index), word.chunk(index));
+            }
         }
     }
 
@@ -110,7 +119,9 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] ^= flip;
         let forged = CodeWord::uncoded(word.shape(), bytes);
-        prop_assert_eq!(coder.decode(forged.shape(), &forged.root(), &pick(&forged, &subset)).unwrap_err(), DecodeError::Malformed);
+        for mut coder in coders() {
+            prop_assert_eq!(coder.decode(forged.shape(), &forged.root(), &pick(&forged, &subset)).unwrap_err(), DecodeError::Malformed);
+        }
     }
 
     #[test]

@@ -176,6 +176,14 @@ proptest! {
             prop_assert_eq!(finished.chunk(index), word.chunk(index));
         }
         prop_assert_eq!(finished.into_payload(), word.payload());
+        // In memory that held something else nothing of it shows.
+        let mut again = Gathering::new_in(word.shape(), word.root(), vec![[0xA5; CHUNK_BYTES]; usize::from(seed) % 40]);
+        for &index in order.iter().rev().take(data.into()) {
+            prop_assert!(give(&mut again, &word, index));
+        }
+        let whole = again.finish(&mut coder).unwrap().into_data();
+        prop_assert!(whole.as_flattened().starts_with(word.payload()));
+        prop_assert!(whole.as_flattened()[word.payload().len()..].iter().all(|byte| *byte == 0));
     }
 
     /// Rotor, section 1.4: the verdict is a function of the root, not of which shreds arrived.

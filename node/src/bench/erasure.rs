@@ -16,20 +16,26 @@ use std::hint::black_box;
 const SHAPES: [(usize, usize); 14] =
     [(1, 1), (2, 2), (4, 6), (8, 8), (16, 16), (28, 28), (32, 16), (32, 32), (32, 33), (32, 64), (32, 96), (64, 64), (100, 50), (128, 128)];
 
-/// The rows.
+/// The rows. A digest of everything computed goes to stderr: the same with every engine.
 pub fn rows(effort: Effort) -> Vec<Row> {
-    SHAPES.into_iter().flat_map(|(data, parity)| shape_rows(effort, data, parity)).collect()
+    let mut results = blake3::Hasher::new();
+    let rows = SHAPES.into_iter().flat_map(|(data, parity)| shape_rows(effort, data, parity, &mut results)).collect();
+    eprintln!("erasure: results {}", results.finalize().to_hex());
+    rows
 }
 
-fn shape_rows(effort: Effort, data: usize, parity: usize) -> Vec<Row> {
+fn shape_rows(effort: Effort, data: usize, parity: usize, results: &mut blake3::Hasher) -> Vec<Row> {
     let mut bench = Bench::new(data, parity);
     let most = data.min(parity);
     let losses = [(most, if most == data { "all" } else { "most" }), (most / 2, "half"), (1, "one"), (0, "none")];
     let mut rows = vec![bench.encode(effort)];
+    results.update(bench.parity.as_flattened());
     for (at, (lost, name)) in losses.into_iter().enumerate() {
         // In a small shape some of them are the same.
-        if losses[..at].iter().all(|(before, _)| *before > lost) {
-            rows.push(bench.decode(effort, lost, name));
+        if losses[..at].iter().all(|(before, _)| *before > lost) && (lost > 0 || name == "none") {
+            let (row, restored) = bench.decode(effort, lost, name);
+            results.update(restored.as_flattened());
+            rows.push(row);
         }
     }
     rows
@@ -79,8 +85,8 @@ impl Bench {
         self.row(self.name("encode"), pair)
     }
 
-    /// The first `lost` data chunks are missing; as many parity chunks are there.
-    fn decode(&mut self, effort: Effort, lost: usize, loss: &str) -> Row {
+    /// The first `lost` data chunks are missing; as many parity chunks are there. Returns the data as restored, too.
+    fn decode(&mut self, effort: Effort, lost: usize, loss: &str) -> (Row, Vec<Chunk>) {
         let Bench { data, parity, code } = self;
         let mut decoder = ReedSolomonDecoder::new(data.len(), parity.len(), CHUNK_BYTES).expect("a supported shape");
         let received: Vec<Option<&Chunk>> = parity.iter().enumerate().map(|(at, chunk)| (at < lost).then_some(chunk)).collect();
@@ -99,7 +105,7 @@ impl Bench {
             },
             || rival_decode(&mut decoder, black_box(data), lost, black_box(parity), |result| drop(black_box(result))),
         );
-        self.row(format!("{}_{loss}_lost", self.name("decode")), pair)
+        (self.row(format!("{}_{loss}_lost", self.name("decode")), pair), restored)
     }
 }
 
