@@ -83,7 +83,7 @@ impl<A: Application> Consensus<A> {
             return self.reject(VoteReject::Duplicate);
         }
         self.stats.pairing_checks += 1;
-        match self.roster.verify_certificate(wire) {
+        match self.roster.verify_certificate_after(&mut self.keys, wire) {
             Ok(certificate) => {
                 self.insert_certificate(now, certificate);
             }

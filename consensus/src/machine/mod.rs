@@ -13,7 +13,7 @@ pub use recovery::Recovery;
 use crate::app::Application;
 use crate::chain::{Chain, Tip};
 use crate::view::ViewState;
-use samara_crypto::{Certificate, Roster, VoteSecret};
+use samara_crypto::{Certificate, KeySum, Roster, VoteSecret};
 use samara_types::message::{
     ArchivedCertificate, ArchivedCertificateRequest, ArchivedNullify, ArchivedStatus, ArchivedVote, CertificateRequest, Nullify, Status,
     Vote,
@@ -189,6 +189,8 @@ pub struct ConsensusStats {
 pub struct Consensus<A: Application> {
     config: Config,
     roster: Arc<Roster>,
+    /// Where the sum of the next certificate's keys starts from.
+    keys: KeySum,
     schedule: LeaderSchedule,
     secret: VoteSecret,
     app: A,
@@ -294,6 +296,16 @@ impl<A: Application> Consensus<A> {
     /// The finalized tip.
     pub fn tip(&self) -> &Tip {
         self.chain.tip()
+    }
+
+    /// Whether it may sign: false while a lost log keeps it silent.
+    pub fn has_voice(&self) -> bool {
+        self.amnesia.is_none()
+    }
+
+    /// Number of views with any vote, certificate or flag.
+    pub fn open_views(&self) -> usize {
+        self.states.len()
     }
 
     /// The body of an unfinalized block.

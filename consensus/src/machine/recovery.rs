@@ -3,7 +3,7 @@
 use super::{Config, Consensus, ConsensusStats, Output};
 use crate::app::Application;
 use crate::chain::{Chain, Tip};
-use samara_crypto::{Certificate, Roster, VoteSecret};
+use samara_crypto::{Certificate, KeySum, Roster, VoteSecret};
 use samara_types::{Block, LeaderSchedule, Nanos, Record, SignerBitmap, ValidatorIndex, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -70,6 +70,7 @@ impl<A: Application> Consensus<A> {
             tip_certificate: recovery.tip_certificate,
             config,
             roster,
+            keys: KeySum::default(),
             schedule,
             secret,
             app,

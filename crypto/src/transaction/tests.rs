@@ -251,7 +251,7 @@ fn what_was_met_before_changes_no_verdict() {
     for round in 0..12u64 {
         let transaction = |at: u64| {
             let mut bytes = sign_transaction(&CHAIN, &secrets[at as usize % 5], round * 1_000 + at, b"data");
-            let bad = (at + round) % 4 == 0;
+            let bad = (at + round).is_multiple_of(4);
             if bad {
                 bytes[40 + (at as usize % 3) * 30] ^= 1;
             }
