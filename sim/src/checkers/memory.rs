@@ -1,0 +1,51 @@
+//! I21, I22: what a validator holds stays below bounds that follow from the configuration, restated here.
+
+use super::{Checker, Court, Facts, Promise, Said};
+use crate::node::MEMPOOL;
+use crate::trace::{Event, Held, What};
+
+/// Views ahead and retained, restated from the limits of rotor and consensus.
+const REASSEMBLY_VIEWS: u64 = 64 + 32 + 2;
+const VIEWS_AHEAD: u64 = 64;
+
+/// See the module.
+pub struct Memory {
+    bound: Held,
+}
+
+impl Memory {
+    /// Bounds of a chain with these parameters.
+    pub fn new(facts: &Facts) -> Memory {
+        // Sixteen views as large as a view can get: two variants of every slice of 32 shreds of a datagram each, and flat charges.
+        let slices = (104 + u64::from(facts.params.payload_bytes_max)).div_ceil(32 * 1_024);
+        let view = slices * 2 * (32 * 1_400 + 4_096) + 16_384;
+        Memory {
+            bound: Held {
+                // Certified blocks in repair come on top, 32 of them.
+                reassembly_bytes: 16 * view + 32 * view,
+                reassembly_views: u64::MAX,
+                mempool_transactions: MEMPOOL.transactions_max as u64,
+                mempool_bytes: MEMPOOL.bytes_max as u64,
+                open_views: 0,
+                open_span: 0,
+            },
+        }
+    }
+}
+
+impl Checker for Memory {
+    fn observe(&mut self, event: &Event, _: Option<&Said>, court: &mut Court) {
+        let What::Held(held) = &event.what else { return };
+        let bound = &self.bound;
+        let parts = [
+            ("reassembly bytes", held.reassembly_bytes, bound.reassembly_bytes),
+            ("reassembly views", held.reassembly_views, REASSEMBLY_VIEWS + held.open_span),
+            ("mempool transactions", held.mempool_transactions, bound.mempool_transactions),
+            ("mempool bytes", held.mempool_bytes, bound.mempool_bytes),
+            ("open views", held.open_views, held.open_span + VIEWS_AHEAD + 1),
+        ];
+        for (what, value, limit) in parts.into_iter().filter(|(_, value, limit)| value > limit) {
+            court.accuse(Promise::Memory, format!("validator {} holds {value} {what}, at most {limit} are allowed", event.node));
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Whole runs.
+
+use crate::runner;
+use crate::scenarios;
+use crate::swarm;
+use crate::{Kit, report};
+
+fn check(name: &str, seeds: std::ops::Range<u64>) {
+    let scenario = scenarios::find(name).expect("it is in the list");
+    let (from, count) = (seeds.start, (seeds.end - seeds.start) as usize);
+    let outcomes = runner::sweep(count, 2, |at| (scenario.plan)(from + at as u64), |_| {});
+    for (at, outcome) in outcomes.iter().enumerate() {
+        assert!(outcome.violations.is_empty(), "{}", report::failure(&(scenario.plan)(from + at as u64), outcome));
+    }
+}
+
+#[test]
+fn a_calm_cluster_of_every_size_keeps_every_promise() {
+    check("calm", 0..4);
+}
+
+#[test]
+fn a_small_sweep_keeps_every_promise() {
+    check("swarm", 0..60);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_digest_whatever_ran_before() {
+    let mut kit = Kit::new();
+    let first = runner::run(&swarm::draw(3), &mut kit);
+    runner::run(&swarm::draw(4), &mut kit);
+    assert_eq!(runner::run(&swarm::draw(3), &mut kit), first);
+    assert_eq!(runner::run(&swarm::draw(3), &mut Kit::new()), first);
+    assert_ne!(runner::run(&swarm::draw(5), &mut kit).digest, first.digest);
+}
