@@ -35,7 +35,8 @@ use crate::plan::Planner;
 use crate::seats::RelayTable;
 use requests::Outstanding;
 use samara_erasure::{CodeWord, Coder, Gathering};
-use samara_types::shred::{DATA_SHREDS_MAX, SLICE_BYTES_MAX, TOTAL_SHREDS_MAX};
+use samara_types::block::SLICES_MAX;
+use samara_types::shred::{CHUNK_BYTES, DATA_SHREDS_MAX, SLICE_BYTES_MAX, TOTAL_SHREDS_MAX};
 use samara_types::{
     Block, Digest, Evidence, LeaderSchedule, Nanos, Offence, Params, SliceIndex, SliceShape, ValidatorIndex, ValidatorSet, View,
 };
@@ -47,6 +48,8 @@ use view::ViewState;
 pub const WANTS_MAX: usize = 32;
 /// Most recovered shreds waiting for [`Reassembly::poll_relay`]; the oldest is dropped.
 const RELAYS_MAX: usize = 1024;
+/// Buffers of slices that became part of a block, kept for the next slices: a block's worth, 1.1 MiB beside what is charged.
+const SPARE_MAX: usize = SLICES_MAX;
 /// Wrong seats, failed proofs and failed signatures of one peer between two finalizations before its disseminated shreds are refused unread.
 /// An honest relay verifies before it sends and knows its seats, so it has none.
 const STRIKES_MAX: u8 = 32;
@@ -213,6 +216,8 @@ pub struct Reassembly {
     by_stake: Vec<ValidatorIndex>,
     wants_per_view: usize,
     coder: Coder,
+    /// Memory for slices to come: no page of it is touched for the first time in the middle of a burst.
+    spare: Vec<Vec<[u8; CHUNK_BYTES]>>,
     finalized: View,
     current: View,
     /// Everything at or below is forgotten: `retain_views` below the last finalized view.
@@ -249,6 +254,7 @@ impl Reassembly {
             by_stake: set.by_stake(),
             wants_per_view: set.quorums().notarizations_per_view_max(),
             coder: Coder::new(),
+            spare: Vec::with_capacity(SPARE_MAX),
             finalized: View::GENESIS,
             current: View(1),
             floor: View::GENESIS,

@@ -79,6 +79,7 @@ impl Reassembly {
         if needed > 0 && !self.make_room(shred.view, needed) {
             return Err(ShredReject::Full);
         }
+        let places = if needed > 0 { self.spare.pop().unwrap_or_default() } else { Vec::new() };
         let variant = self.state(shred.view).variant_mut(shred.slice, at).ok_or(ShredReject::Full)?;
         if !variant.is_collecting() {
             return Err(ShredReject::Done);
@@ -87,7 +88,7 @@ impl Reassembly {
         if relay {
             variant.relayed |= 1 << shred.index.0;
         }
-        if !variant.store(&shred, &leaf) {
+        if !variant.store(&shred, &leaf, places) {
             // Stored by repair before its commitment was known to be signed; it may still have to travel on.
             return if relay { Ok(ShredAccepted { relay }) } else { Err(ShredReject::Duplicate) };
         }

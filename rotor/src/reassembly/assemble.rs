@@ -1,7 +1,7 @@
 //! From enough shreds to slices, from whole chains and wanted blocks to blocks.
 
-use super::view::{Content, Slice, Variant, ViewState};
-use super::{Event, Origin, RELAYS_MAX, Reassembly, Relay};
+use super::view::{Content, Decoded, Slice, Variant, ViewState};
+use super::{Event, Origin, RELAYS_MAX, Reassembly, Relay, SPARE_MAX};
 use crate::wire::{announcement, write_header};
 use samara_erasure::{Finished, Malformed};
 use samara_types::datagram::MESSAGE_BYTES_MAX;
@@ -24,10 +24,10 @@ impl Reassembly {
             Ok(word) => {
                 let recovered: Vec<_> =
                     unsent.into_iter().map(|(signature, index)| recovered(&commitment, signature, index, &word)).collect();
-                let bytes = word.into_payload();
+                let decoded = Decoded { chunks: word.into_data(), length: commitment.shape.payload_length as usize };
                 self.counts.slices_decoded += 1;
                 if let Some(variant) = self.state(view).variant_mut(slice, at) {
-                    variant.content = Content::Decoded(bytes);
+                    variant.content = Content::Decoded(decoded);
                 }
                 self.queue_recovered(view, recovered);
             }
@@ -229,11 +229,15 @@ impl Reassembly {
     /// Keeps a whole block in place of its slices; false if it was held. Ends what was asked for it.
     pub(super) fn keep(&mut self, view: View, block: &Arc<Block>, manifest: &[SliceCommitment]) -> bool {
         let digest = block.digest();
+        let mut emptied = Vec::new();
         let state = self.state(view);
         for commitment in manifest {
             let Some(slice) = state.slice_mut(commitment.slice) else { continue };
             if let Some(at) = slice.position(commitment) {
-                slice.variants[at].content = Content::Placed(block.clone());
+                let before = std::mem::replace(&mut slice.variants[at].content, Content::Placed(block.clone()));
+                if let Content::Decoded(Decoded { chunks, .. }) = before {
+                    emptied.push(chunks);
+                }
             }
         }
         state.wants.retain(|want| want.digest != digest);
@@ -244,6 +248,8 @@ impl Reassembly {
         if state.wants.is_empty() {
             self.wanting.remove(&view);
         }
+        emptied.truncate(SPARE_MAX - self.spare.len());
+        self.spare.append(&mut emptied);
         self.end_requests(view, &digest, manifest);
         fresh
     }
@@ -270,7 +276,7 @@ enum Built {
 /// The header in a slice 0: outer None as long as it is not decoded, inner None if it is malformed.
 fn chain_header(slice: &Slice) -> Option<Option<BlockHeader>> {
     match &slice.first()?.content {
-        Content::Decoded(bytes) => Some(BlockHeader::from_bytes(bytes)),
+        Content::Decoded(slice) => Some(BlockHeader::from_bytes(slice.bytes())),
         Content::Placed(block) => Some(Some(*block.header())),
         Content::Collecting(_) | Content::Tainted => None,
     }

@@ -188,7 +188,7 @@ impl Reassembly {
     fn store_repaired(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf, root: Digest, from: ValidatorIndex) {
         if let Some(slice) = self.views.get_mut(&shred.view).and_then(|state| state.slice_mut(shred.slice)) {
             for variant in slice.variants.iter_mut().filter(|variant| is_of(variant, root, shred)) {
-                variant.store(shred, leaf);
+                variant.store(shred, leaf, self.spare.pop().unwrap_or_default());
             }
         }
         self.outstanding.retain_mut(|request| match &mut request.goal {

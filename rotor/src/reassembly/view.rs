@@ -4,7 +4,7 @@ use crate::plan::Plan;
 use crate::seats::Seats;
 use crate::wire::{self, ReceivedShred};
 use samara_erasure::{Gathering, Leaf};
-use samara_types::{Block, BlockHeader, Digest, Nanos, Offence, SignerBitmap, SliceCommitment, SliceIndex, ValidatorIndex};
+use samara_types::{Block, BlockHeader, CHUNK_BYTES, Digest, Nanos, Offence, SignerBitmap, SliceCommitment, SliceIndex, ValidatorIndex};
 use std::sync::Arc;
 
 /// Flat charge for a variant, its seats included.
@@ -19,11 +19,23 @@ pub(super) enum Content {
     /// Verified shreds, fewer than decode the slice; None before the first.
     Collecting(Option<Box<Gathering>>),
     /// The slice.
-    Decoded(Vec<u8>),
+    Decoded(Decoded),
     /// Part of a whole block.
     Placed(Arc<Block>),
     /// The root is not that of a canonical code word, for everybody and forever.
     Tainted,
+}
+
+/// A decoded slice in the memory it was gathered in.
+pub(super) struct Decoded {
+    pub(super) chunks: Vec<[u8; CHUNK_BYTES]>,
+    pub(super) length: usize,
+}
+
+impl Decoded {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.chunks.as_flattened()[..self.length]
+    }
 }
 
 /// One commitment for one slice.
@@ -70,7 +82,7 @@ impl Variant {
     /// Appends the slice to `out`; false as long as it is not decoded.
     pub(super) fn append_bytes(&self, out: &mut Vec<u8>, plan_of: impl FnOnce(&Block) -> Plan) -> bool {
         match &self.content {
-            Content::Decoded(bytes) => out.extend_from_slice(bytes),
+            Content::Decoded(slice) => out.extend_from_slice(slice.bytes()),
             Content::Placed(block) => {
                 let range = plan_of(block).range(self.commitment.slice);
                 let header = block.header().to_bytes();
@@ -97,15 +109,16 @@ impl Variant {
         if matches!(self.content, Content::Collecting(None)) { Gathering::bytes_of(&self.commitment.shape) } else { 0 }
     }
 
-    /// Stores a shred that proved itself; false if it was there.
-    pub(super) fn store(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf) -> bool {
+    /// Stores a shred that proved itself; false if it was there. `places` is memory for the first one.
+    pub(super) fn store(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf, places: Vec<[u8; CHUNK_BYTES]>) -> bool {
         let bit = 1 << shred.index.0;
         let Content::Collecting(gathering) = &mut self.content else { return false };
         if self.seen & bit != 0 {
             return false;
         }
-        let gathering = gathering.get_or_insert_with(|| Box::new(Gathering::new(self.commitment.shape, self.commitment.root)));
-        if !gathering.check(shred.index, leaf, shred.proof) {
+        let SliceCommitment { shape, root, .. } = self.commitment;
+        let gathering = gathering.get_or_insert_with(|| Box::new(Gathering::new_in(shape, root, places)));
+        if !gathering.has_proven(shred.index, leaf) && !gathering.check(shred.index, leaf, shred.proof) {
             return false;
         }
         self.seen |= bit;
@@ -117,7 +130,7 @@ impl Variant {
             + match &self.content {
                 Content::Collecting(None) => 0,
                 Content::Collecting(Some(_)) => Gathering::bytes_of(&self.commitment.shape),
-                Content::Decoded(bytes) => bytes.len(),
+                Content::Decoded(slice) => slice.chunks.len() * CHUNK_BYTES,
                 Content::Placed(_) | Content::Tainted => 0,
             }
     }
