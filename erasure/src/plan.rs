@@ -56,7 +56,7 @@ impl Layout {
     pub fn new(data: usize, parity: usize) -> Layout {
         assert!((1..=CODE_CHUNKS_MAX).contains(&data) && (1..=CODE_CHUNKS_MAX).contains(&parity), "a code of {data} and {parity} chunks");
         let (data_padded, parity_padded) = (data.next_power_of_two(), parity.next_power_of_two());
-        // The library's choice, part of the code: where both pad to the same power of two, the other layout than one would expect.
+        // The library's choice, part of the code. Where both pad to the same power of two either layout gives the same parity.
         let high_rate = data_padded > parity_padded || (data_padded == parity_padded && data <= parity);
         Layout { data, parity, coset: if high_rate { parity_padded } else { data_padded }, high_rate }
     }
