@@ -45,6 +45,8 @@ impl Checker for Durability {
             return;
         }
         match &event.what {
+            // What a dead process asked for and did not get may be asked for again without a body, on the strength of a certificate.
+            What::Started { .. } => self.with_body.retain(|(of, ..)| *of != node),
             What::Persist(record, true) => {
                 self.with_body.insert(key(node, record));
             }

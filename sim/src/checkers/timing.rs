@@ -91,7 +91,9 @@ impl Timing {
         }
         self.expect(at, self.delta + SLACK, view, Due::Entered);
         self.expect(at, self.leave_within(), view, Due::Left);
-        if !self.facts.hostile[self.facts.schedule.leader(view).at()] {
+        // After a hostile leader's view the parent's body may have to be fetched first; the paper's votes carry it.
+        let hostile = |view| self.facts.hostile[self.facts.schedule.leader(view).at()];
+        if !hostile(view) && !hostile(view.previous()) {
             self.expect(at, self.final_within(), view, Due::Final);
         }
     }
