@@ -99,6 +99,8 @@ pub struct PeerRow {
     pub peer: u16,
     /// Its weight.
     pub stake: u64,
+    /// Whether its session was heard lately.
+    pub up: bool,
     /// Votes and nullifies received of it.
     pub votes: u64,
     /// Shreds it sent on from seats of its own that were of use here.

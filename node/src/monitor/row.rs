@@ -103,10 +103,6 @@ pub struct Peer {
     pub stake: u64,
     /// Whether its session was heard lately; None if the endpoint does not say.
     pub up: Option<bool>,
-    /// Round trip of the last ping, milliseconds.
-    pub round_trip_ms: Option<f64>,
-    /// Share of its datagrams that did not arrive.
-    pub loss: Option<f64>,
     /// Votes per second.
     pub votes_per_s: f64,
     /// Useful shreds it sent on from its seats, per second.
@@ -266,20 +262,13 @@ impl Change<'_> {
     fn peers(&self) -> Vec<Peer> {
         let stakes = self.newest.by("samara_peer_stake", "peer");
         let up = self.newest.by("samara_peer_up", "peer");
-        let round_trips = self.newest.by("samara_peer_round_trip_seconds", "peer");
-        let (expected, received) =
-            (self.rates_by("samara_peer_datagrams_sent_total", "peer"), self.rates_by("samara_peer_datagrams_received_total", "peer"));
         let votes = self.rates_by("samara_peer_votes_total", "peer");
         let seats = self.rates_by("samara_peer_seats_served_total", "peer");
         let of = |(name, stake): (&String, &f64)| {
-            let loss =
-                expected.get(name).filter(|sent| **sent > 0.0).map(|sent| (1.0 - received.get(name).unwrap_or(&0.0) / sent).max(0.0));
             Some(Peer {
                 peer: name.parse().ok()?,
                 stake: *stake as u64,
                 up: up.get(name).map(|up| *up > 0.0),
-                round_trip_ms: round_trips.get(name).map(|seconds| seconds * 1e3),
-                loss,
                 votes_per_s: votes.get(name).copied().unwrap_or(0.0),
                 seats_per_s: seats.get(name).copied().unwrap_or(0.0),
             })

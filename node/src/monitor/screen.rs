@@ -43,7 +43,7 @@ pub fn draw(frame: &mut Frame<'_>, members: &[Member], selection: &Selection) {
     ]);
     let [title, table, views, quorums, details, keys] = areas.areas(frame.area());
     frame.render_widget(headline(members, selection), title);
-    frame.render_widget(validators_table(members, selection), table);
+    frame.render_widget(validators_table(members, selection, table.width), table);
     if let Some(row) = members.get(selection.member).and_then(|member| member.row.as_ref()) {
         frame.render_widget(strip(row, views.width), views);
         frame.render_widget(quorum_bars(row, quorums.width), quorums);
@@ -76,10 +76,19 @@ fn headline(members: &[Member], selection: &Selection) -> Line<'static> {
     Line::from(text).bold()
 }
 
-fn validators_table(members: &[Member], selection: &Selection) -> Table<'static> {
+fn validators_table(members: &[Member], selection: &Selection, width: u16) -> Table<'static> {
     let highest = members.iter().filter_map(|member| member.row.as_ref()).map(|row| row.height).max().unwrap_or(0);
     let header = ["", "height", "behind", "view", "blk/s", "p50 ms", "p99 ms", "log p99", "null", "peers", "drops/s", "busy", "CPU", "MiB"];
-    let widths = [8, 9, 6, 9, 6, 7, 7, 7, 5, 6, 8, 5, 5, 6].map(Constraint::Length);
+    // Whole columns or none: the last ones go where the terminal is narrow.
+    let mut room = width + 1;
+    let fits = |columns: &u16| {
+        room.checked_sub(columns + 1).is_some_and(|left| {
+            room = left;
+            true
+        })
+    };
+    let widths: Vec<Constraint> =
+        [5, 11, 6, 9, 6, 7, 7, 7, 5, 6, 8, 5, 5, 6].into_iter().take_while(fits).map(Constraint::Length).collect();
     // The selected one stays visible when there are more than lines.
     let lines = members.iter().enumerate().skip(selection.member.saturating_sub(8)).map(|(at, member)| {
         let line = match &member.row {
@@ -95,8 +104,13 @@ fn validators_table(members: &[Member], selection: &Selection) -> Table<'static>
 }
 
 fn cells(row: &Row, member: &Member, highest: u64) -> [String; 14] {
-    let drops: f64 =
-        row.drops.iter().filter(|drop| drop.reason.starts_with("port") || drop.reason.starts_with("session")).map(|drop| drop.per_s).sum();
+    let drops = row
+        .drops
+        .iter()
+        .filter(|drop| drop.reason.starts_with("port") || drop.reason.starts_with("session"))
+        .map(|drop| drop.per_s)
+        .sum::<f64>()
+        + 0.0;
     let idle = row.regimes.values().filter_map(|shares| shares.get("idle")).copied().fold(1.0, f64::min);
     [
         member.title(),
@@ -275,16 +289,15 @@ fn peers_table(row: &Row) -> Table<'static> {
         let cells = [
             peer.peer.to_string(),
             up.to_string(),
-            number(peer.round_trip_ms),
-            peer.loss.map_or("-".into(), |loss| format!("{:.2}", loss * 100.0)),
+            peer.stake.to_string(),
             format!("{:.1}", peer.votes_per_s),
             format!("{:.0}", peer.seats_per_s),
         ];
         let style = if peer.up == Some(false) { Style::new().fg(Color::Red) } else { Style::new() };
         TableRow::new(cells).style(style)
     });
-    let widths = [4, 5, 7, 6, 7, 7].map(Constraint::Length);
-    let header = TableRow::new(["peer", "", "rtt ms", "loss %", "votes/s", "seats/s"]).dim();
+    let widths = [4, 5, 8, 7, 7].map(Constraint::Length);
+    let header = TableRow::new(["peer", "", "weight", "votes/s", "seats/s"]).dim();
     Table::new(lines.collect::<Vec<_>>(), widths).header(header).block(titled("peers".into())).column_spacing(1)
 }
 
@@ -313,7 +326,7 @@ const HELP: [&str; 16] = [
     "rates and quantiles are over the last five looks",
     "yellow: behind, syncing, silent for 10 s, or peers missing",
     "red: no figures; the reason stands beside it",
-    "loss: of what the peer sent to us, in flight included",
+    "seats/s: useful shreds a peer sent on from seats of its own",
 ];
 
 fn draw_help(frame: &mut Frame<'_>) {

@@ -85,7 +85,10 @@ impl Target {
     pub fn name(&self) -> String {
         match self {
             Target::Address(address) => address.clone(),
-            Target::Directory(path) => path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned(),
+            Target::Directory(path) => {
+                let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+                name.strip_prefix("validator-").unwrap_or(&name).to_string()
+            }
         }
     }
 

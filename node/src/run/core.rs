@@ -325,6 +325,7 @@ impl Handler for Core {
         if self.unstored_bytes > UNSTORED_BYTES_MAX {
             return burst.iter().for_each(|message| self.on_message(now, message.from, message.kind, message.bytes, out));
         }
+        burst.iter().for_each(|message| self.meter.heard(message.from, message.kind));
         self.input(now, Input::Burst(burst), out);
     }
 
@@ -337,6 +338,9 @@ impl Handler for Core {
             if let Err(error) = self.log_pass(now, out) {
                 self.fail(error.to_string());
             }
+        }
+        if now >= self.next_snapshot {
+            self.meter.look_at_peers(|peer| out.is_up(peer));
         }
         self.hand_over();
         if self.gossip_due.is_some_and(|due| due <= now) {

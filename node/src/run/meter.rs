@@ -27,6 +27,8 @@ pub struct Meter {
     strip: Strip,
     /// Votes and nullifies received, by validator.
     votes: Vec<u64>,
+    /// Whether each validator's session was heard lately.
+    up: Vec<bool>,
     milestones: BTreeMap<View, [Option<Nanos>; 6]>,
     finalized_at: BTreeMap<Height, Nanos>,
     entered_at: Option<Nanos>,
@@ -41,6 +43,7 @@ impl Meter {
             snapshot: NodeSnapshot { me: me.0, marks, ..NodeSnapshot::default() },
             strip: Strip::new(set.len()),
             votes: vec![0; set.len()],
+            up: vec![false; set.len()],
             set,
             schedule,
             milestones: BTreeMap::new(),
@@ -53,6 +56,11 @@ impl Meter {
     /// A message of `from` was admitted.
     pub fn heard(&mut self, from: ValidatorIndex, kind: MessageKind) {
         self.votes[from.at()] += u64::from(matches!(kind, MessageKind::Vote | MessageKind::Nullify));
+    }
+
+    /// Which sessions are up, just before a picture.
+    pub fn look_at_peers(&mut self, is_up: impl Fn(ValidatorIndex) -> bool) {
+        self.up.iter_mut().zip(0..).for_each(|(up, at)| *up = is_up(ValidatorIndex(at)));
     }
 
     pub fn nullified(&mut self, view: View, now: Nanos) {
@@ -156,7 +164,7 @@ impl Meter {
         snapshot.nullifications = self.strip.nullifications();
         snapshot.standings = standings(validator);
         snapshot.dissemination = dissemination(validator);
-        snapshot.peers = peers(&self.set, snapshot.me, &self.votes, &validator.reassembly().counts().served);
+        snapshot.peers = peers(&self.set, snapshot.me, &self.up, &self.votes, &validator.reassembly().counts().served);
         snapshot.clone()
     }
 }
@@ -183,9 +191,11 @@ fn dissemination<T>(validator: &Validator<T>) -> Dissemination {
     }
 }
 
-fn peers(set: &ValidatorSet, me: u16, votes: &[u64], served: &[u64]) -> Vec<PeerRow> {
+fn peers(set: &ValidatorSet, me: u16, up: &[bool], votes: &[u64], served: &[u64]) -> Vec<PeerRow> {
     let others = set.entries().iter().enumerate().filter(|(at, _)| *at != usize::from(me));
-    others.map(|(at, entry)| PeerRow { peer: at as u16, stake: entry.stake.0, votes: votes[at], seats_served: served[at] }).collect()
+    others
+        .map(|(at, entry)| PeerRow { peer: at as u16, stake: entry.stake.0, up: up[at], votes: votes[at], seats_served: served[at] })
+        .collect()
 }
 
 fn classes(hot: &HotSnapshot) -> BTreeMap<String, ClassCounters> {

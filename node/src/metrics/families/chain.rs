@@ -153,6 +153,9 @@ pub const PEERS: &[Family] = &[
     Family::gauge("samara_peer_stake", &["peer"], "Weight of a peer.", |picture, emit| {
         peers(picture).for_each(|peer| emit.count(&[peer.peer], peer.stake));
     }),
+    Family::gauge("samara_peer_up", &["peer"], "1 if a peer's session was heard lately.", |picture, emit| {
+        peers(picture).for_each(|peer| emit.count(&[peer.peer], u64::from(peer.up)));
+    }),
     Family::counter("samara_peer_votes", &["peer"], "Votes and nullifies received of a peer.", |picture, emit| {
         peers(picture).for_each(|peer| emit.count(&[peer.peer], peer.votes));
     }),
