@@ -40,12 +40,12 @@ fn ping(wire: &mut dyn Wire, end: End<'_>, mut talk: Talk, era: Era, bytes: usiz
     let began = Instant::now();
     while began.elapsed() < time {
         let start = Instant::now();
-        while !wire.send(end.to, &mut |out| talk.write(era.now(), &message, out)) {
+        while !wire.send(end.to, &mut |out| talk.write(|| era.now(), &message, out)) {
             wire.flush();
         }
         wire.flush();
         let answered =
-            await_answer(wire, start, |datagram| talk.read(era.now(), end.to, datagram).is_some_and(|answer| answer.len() == bytes));
+            await_answer(wire, start, |datagram| talk.read(|| era.now(), end.to, datagram).is_some_and(|answer| answer.len() == bytes));
         let took = start.elapsed();
         warm += 1;
         // A rung of 100 us a trip would spend all its time warming up.
@@ -80,13 +80,13 @@ fn echo(wire: &mut dyn Wire, end: End<'_>, mut talk: Talk, era: Era) {
     let (mut copy, mut len) = ([0; MESSAGE_MAX], None);
     while !end.meeting.stopped() {
         wire.receive(1, &mut |datagram| {
-            len = talk.read(era.now(), end.to, datagram).map(|message| {
+            len = talk.read(|| era.now(), end.to, datagram).map(|message| {
                 copy[..message.len()].copy_from_slice(message);
                 message.len()
             });
         });
         if let Some(len) = len.take() {
-            while !wire.send(end.to, &mut |out| talk.write(era.now(), &copy[..len], out)) && !end.meeting.stopped() {
+            while !wire.send(end.to, &mut |out| talk.write(|| era.now(), &copy[..len], out)) && !end.meeting.stopped() {
                 wire.flush();
             }
             wire.flush();

@@ -188,7 +188,10 @@ impl Bench {
             end_cores: Side::BOTH.map(|side| self.net.core(side)),
             gaps: [gaps(Side::Near)?, gaps(Side::Far)?],
         };
-        let rows = self.series.iter().flat_map(|series| self.rows(series)).collect();
+        let mut rows: Vec<Row> = self.series.iter().flat_map(|series| self.rows(series)).collect();
+        rows.extend(
+            self.floor_figures.iter().filter(|(_, figures)| !figures.is_empty()).map(|(case, figures)| Row::of_floor(*case, figures)),
+        );
         Ok(Document { rows, host, skipped: self.skipped.clone() })
     }
 

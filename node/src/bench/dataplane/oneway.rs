@@ -33,7 +33,7 @@ fn flood(wire: &mut dyn Wire, end: End<'_>, mut talk: Talk, era: Era, bytes: usi
     while began.elapsed() < time {
         let now = era.now();
         for _ in 0..BURST {
-            if !wire.send(end.to, &mut |out| talk.write(now, &message, out)) {
+            if !wire.send(end.to, &mut |out| talk.write(|| now, &message, out)) {
                 break;
             }
             sent += 1;
@@ -50,7 +50,7 @@ fn sink(wire: &mut dyn Wire, end: End<'_>, mut talk: Talk, era: Era) -> Measured
     while !end.meeting.stopped() || last.elapsed() < DRAIN {
         let now = era.now();
         let came = wire.receive(BURST, &mut |datagram| {
-            if let Some(message) = talk.read(now, end.to, datagram) {
+            if let Some(message) = talk.read(|| now, end.to, datagram) {
                 measured.delivered += 1;
                 measured.bytes += message.len() as u64;
             }

@@ -2,6 +2,7 @@
 
 use super::cases::{Case, Rung};
 use super::ends::Measured;
+use super::floor::{self, Figures};
 use super::stretch::{Gaps, Stretch};
 use crate::bridge::Distribution;
 use crate::exit::Exit;
@@ -90,6 +91,30 @@ impl Series {
             count: whole.delivered,
             lost: whole.lost,
             stretch: whole.stretch,
+        }
+    }
+}
+
+impl Row {
+    /// What the C floor did in the rounds of `case`: the median of each of its figures.
+    pub fn of_floor(case: Case, figures: &[Figures]) -> Row {
+        let rtt =
+            |at: usize| median(figures.iter().filter_map(|round| round.rtt_ns).map(|rtt| rtt[at] as f64).collect()).map(|ns| ns as u64);
+        let rate = |of: fn((f64, f64)) -> f64| median(figures.iter().filter_map(|round| round.rate).map(of).collect());
+        Row {
+            rung: floor::NAME,
+            case: case.to_string(),
+            p50_ns: rtt(0),
+            p99_ns: rtt(1),
+            p999_ns: rtt(2),
+            mpps: rate(|rate| rate.0),
+            gbps: rate(|rate| rate.1),
+            rival: None,
+            ratio: None,
+            pairs: 0,
+            count: figures.len() as u64,
+            lost: 0,
+            stretch: Stretch::default(),
         }
     }
 }

@@ -58,23 +58,25 @@ impl Talk {
     }
 
     /// Writes `message` as a datagram into `out` and returns its length.
-    pub fn write(&mut self, now: Nanos, message: &[u8], out: &mut [u8]) -> usize {
+    ///
+    /// The clock is read for sessions only: a bare datagram has no use for the time, and reading it costs as much as the rest.
+    pub fn write(&mut self, now: impl FnOnce() -> Nanos, message: &[u8], out: &mut [u8]) -> usize {
         match self {
             Talk::Raw => {
                 out[..message.len()].copy_from_slice(message);
                 message.len()
             }
             Talk::Session(sessions, peer) => {
-                sessions.seal(now, *peer, KIND, message, out).expect("the session is up and the message fits").0
+                sessions.seal(now(), *peer, KIND, message, out).expect("the session is up and the message fits").0
             }
         }
     }
 
     /// The message of a datagram; None for what is no message of the peer.
-    pub fn read<'a>(&mut self, now: Nanos, from: SocketAddr, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub fn read<'a>(&mut self, now: impl FnOnce() -> Nanos, from: SocketAddr, datagram: &'a mut [u8]) -> Option<&'a [u8]> {
         match self {
             Talk::Raw => Some(datagram).map(|datagram| &*datagram),
-            Talk::Session(sessions, _) => match sessions.open(now, from, datagram) {
+            Talk::Session(sessions, _) => match sessions.open(now(), from, datagram) {
                 Opened::Message { start, len, .. } => Some(&datagram[start..start + len]),
                 Opened::Consumed | Opened::Dropped(_) => None,
             },
