@@ -6,16 +6,18 @@
 //! ```
 //!
 //! A prior value is on disk before its change, so a crash anywhere leaves a journal from which [`revert`](crate::revert::revert) restores
-//! everything. An offload that follows another one (the kernel turns off what depends on it) is journaled as its own change.
+//! everything. What moves along (offloads with the one they depend on, the indirection table with channels) is journaled as its
+//! own change.
 //! An interrupt that the kernel manages refuses new CPUs; that one is skipped by name.
 
-use crate::host::ethtool::{Feature, Item};
+use crate::host::ethtool::Item;
 use crate::host::{Host, HostError};
 use crate::journal::Record;
 use crate::plan::{Plan, Selection, Skipped, Step, in_order, reaches};
 use crate::profile::Profile;
 use crate::state::{State, StateError};
 use crate::target::Target;
+use std::collections::HashMap;
 
 /// Where a run stands; every point is reported before the next thing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,7 @@ pub fn apply(
 ) -> Result<Applied, ApplyError> {
     let was_open = state.is_open();
     state.begin(host)?;
+    state.adopt_moved(host)?;
     let mut run = Run { host, state, observer, applied: Applied::default(), fresh: Vec::new(), current: None };
     for setting in in_order(profile) {
         // One at a time: a setting of a card decides which queues, interrupts and tables the next one finds.
@@ -160,6 +163,9 @@ pub fn apply(
     }
     Ok(run.applied)
 }
+
+/// Targets that may move along with a change, and their values before.
+type Around = Vec<(Target, String)>;
 
 struct Run<'a, 'b> {
     host: &'a Host,
@@ -187,11 +193,11 @@ impl Run<'_, '_> {
         if right {
             return self.watch(step, now);
         }
-        let features = self.features_of(&step.target);
+        let neighbours = self.neighbours(&step.target);
         let command = step.target.command(self.host, &step.wanted);
         self.tell(Point::Planned, &step.name, &command);
         self.current = Some((step.name.clone(), step.target.clone(), now.clone()));
-        self.journal(&step.target, &step.name, &now, &step.wanted, step.at_least)?;
+        self.journal(&step.target, &step.name, &now, &step.wanted, step.at_least, neighbours.clone())?;
         self.tell(Point::Journaled, &step.name, &command);
         if let Err(error) = step.target.write(self.host, &step.wanted) {
             return if is_managed(&step.target, &error) { self.leave(step, &error) } else { Err(error.into()) };
@@ -199,6 +205,7 @@ impl Run<'_, '_> {
         self.tell(Point::Written, &step.name, &command);
         let value = step.target.read(self.host)?.value;
         let kept = step.target.same(&value, &step.wanted) || step.rounded || step.at_least && reaches(&value, &step.wanted);
+        let moved = self.followers(step, neighbours)?;
         self.state.put(Record::Done { target: step.target.clone(), value: value.clone() })?;
         self.current = None;
         self.applied.changed.push(Changed {
@@ -209,7 +216,7 @@ impl Run<'_, '_> {
             command: command.clone(),
             note: note(step, &value),
         });
-        self.followers(step, features)?;
+        self.applied.changed.extend(moved);
         if !kept {
             return Err(StepError::NotKept { target: step.target.to_string(), wanted: step.wanted.clone(), found: value });
         }
@@ -232,7 +239,7 @@ impl Run<'_, '_> {
     }
 
     /// Writes the intent with the prior value that counts: the first of this session, or of this boot.
-    fn journal(&mut self, target: &Target, name: &str, now: &str, wanted: &str, at_least: bool) -> Result<(), StateError> {
+    fn journal(&mut self, target: &Target, name: &str, now: &str, wanted: &str, at_least: bool, around: Around) -> Result<(), StateError> {
         let session = self.state.session();
         let known = session.entries.get(target).and_then(|entry| Some((entry, entry.prior.clone()?)));
         let prior = match known {
@@ -246,7 +253,7 @@ impl Run<'_, '_> {
             }
         };
         let (target, name, wanted) = (target.clone(), name.to_string(), wanted.to_string());
-        self.state.put(Record::Step { target, name, prior, wanted, at_least })
+        self.state.put(Record::Step { target, name, prior, wanted, at_least, around })
     }
 
     /// The kernel manages this interrupt; nothing changed.
@@ -261,28 +268,34 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn features_of(&self, target: &Target) -> Vec<Feature> {
-        match target {
-            Target::Nic { interface, item: Item::Feature(_) } => self.host.ethtool().features(interface).unwrap_or_default(),
+    /// What the kernel may move along with this target: other offloads with one, the indirection table with channels.
+    fn neighbours(&self, target: &Target) -> Around {
+        let Target::Nic { interface, item: own } = target else { return Vec::new() };
+        let of_card = |item: Item| Target::Nic { interface: interface.clone(), item };
+        match own {
+            Item::Channels(_) => of_card(Item::Rss).read(self.host).map(|now| vec![(of_card(Item::Rss), now.value)]).unwrap_or_default(),
+            Item::Feature(name) => {
+                let features = self.host.ethtool().features(interface).unwrap_or_default();
+                let others = features.into_iter().filter(|feature| feature.name != *name);
+                others.map(|feature| (of_card(Item::Feature(feature.name)), if feature.on { "on" } else { "off" }.to_string())).collect()
+            }
             _ => Vec::new(),
         }
     }
 
-    /// Offloads that changed with the one of this step.
-    fn followers(&mut self, step: &Step, before: Vec<Feature>) -> Result<(), StepError> {
-        let Target::Nic { interface, item: Item::Feature(own) } = &step.target else { return Ok(()) };
-        let after = self.features_of(&step.target);
-        let word = |on: bool| if on { "on" } else { "off" };
-        for (before, after) in before.iter().zip(&after).filter(|(before, after)| before.on != after.on && before.name != *own) {
-            let target = Target::Nic { interface: interface.clone(), item: Item::Feature(after.name.clone()) };
+    /// Journals what moved along with the change of this step.
+    fn followers(&mut self, step: &Step, before: Around) -> Result<Vec<Changed>, StepError> {
+        let mut moved = Vec::new();
+        let after: HashMap<Target, String> = self.neighbours(&step.target).into_iter().collect();
+        for (target, before) in before {
+            let Some(value) = after.get(&target).filter(|value| **value != before).cloned() else { continue };
             let name = format!("{} (follows)", step.name);
-            self.journal(&target, &name, word(before.on), word(after.on), false)?;
-            self.state.put(Record::Done { target: target.clone(), value: word(after.on).into() })?;
-            let command = target.command(self.host, word(after.on));
-            let (before, value) = (word(before.on).into(), word(after.on).into());
-            self.applied.changed.push(Changed { name, target, before, value, command, note: format!("the kernel changed it with {own}") });
+            self.journal(&target, &name, &before, &value, false, Vec::new())?;
+            self.state.put(Record::Done { target: target.clone(), value: value.clone() })?;
+            let (command, note) = (target.command(self.host, &value), format!("moved with {}", step.target));
+            moved.push(Changed { name, target, before, value, command, note });
         }
-        Ok(())
+        Ok(moved)
     }
 
     /// Puts back what this run changed, and the step that failed, last first.
@@ -319,7 +332,7 @@ impl Run<'_, '_> {
         let is_fresh = self.fresh.contains(target);
         if !is_fresh && self.state.session().entries.get(target).is_none_or(|entry| entry.expected != before) {
             // From an earlier run: its prior value stays, its value of before this run is what counts again.
-            self.journal(target, name, before, before, false)?;
+            self.journal(target, name, before, before, false, Vec::new())?;
             self.state.put(Record::Done { target: target.clone(), value: before.to_string() })?;
         }
         if target.same(&target.read(self.host)?.value, before) {

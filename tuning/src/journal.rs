@@ -47,8 +47,11 @@ pub enum Record {
         wanted: String,
         /// A larger value is no drift.
         at_least: bool,
+        /// What the kernel may move along, and its values before.
+        #[serde(default)]
+        around: Vec<(Target, String)>,
     },
-    /// It was changed, and reads so.
+    /// It was changed, and reads so; what moved along has records of its own.
     Done {
         /// Which.
         target: Target,
@@ -65,6 +68,11 @@ pub enum Record {
         value: String,
         /// A larger value is no drift.
         at_least: bool,
+    },
+    /// These values are about to be put back, in any order and perhaps more than once.
+    Reverting {
+        /// Which.
+        targets: Vec<Target>,
     },
     /// It is as it was before; forget it.
     Undone {
@@ -178,7 +186,14 @@ mod tests {
         let target = || "/proc/sys/net/core/rmem_max".parse::<Target>().unwrap();
         vec![
             Record::Open { version: VERSION, machine_id: "m".into(), boot_id: "b".into(), network_namespace: String::new() },
-            Record::Step { target: target(), name: "n".into(), prior: "1\t2".into(), wanted: "\"'\\".into(), at_least: true },
+            Record::Step {
+                target: target(),
+                name: "n".into(),
+                prior: "1\t2".into(),
+                wanted: "\"'\\".into(),
+                at_least: true,
+                around: vec![(target(), "9".into())],
+            },
             Record::Done { target: target(), value: "3".into() },
             Record::Undone { target: target() },
             Record::Closed,

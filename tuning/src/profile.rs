@@ -143,7 +143,7 @@ impl Profile {
     /// Reads and checks the text of a profile.
     pub fn parse(name: &str, text: &str) -> Result<Profile, ProfileError> {
         let raw: RawProfile = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             ProfileError(format!("profile {name}, line {line}: {}", error.message().replace('\n', " ")))
         })?;
         let settings: Vec<Setting> = raw.setting.into_iter().map(|setting| check(name, setting)).collect::<Result<_, _>>()?;

@@ -86,20 +86,27 @@ impl Reverted {
 pub fn revert(host: &Host, state: &mut State, force: bool, observer: Observer<'_>) -> Result<Reverted, StateError> {
     let boot_id = host.boot_id();
     let after_reboot = state.is_open() && state.session().boot_id != boot_id;
+    state.adopt_moved(host)?;
     let changed = |(target, entry): (&Target, &Entry)| Some((target.clone(), entry.clone(), entry.prior.clone()?));
     let changes: Vec<(Target, Entry, String)> = state.session().iter().filter_map(changed).collect();
-    let mut endings: Vec<Option<Ending>> = vec![None; changes.len()];
+    // Whose the values are is seen before the first write: putting one back may move another.
+    let mut endings: Vec<Option<Ending>> =
+        changes.iter().map(|(target, entry, prior)| not_ours(host, target, entry, prior, &boot_id).filter(|_| !force)).collect();
+    let released = changes.iter().zip(&endings).filter(|(_, ending)| ending.is_none()).map(|((target, ..), _)| target.clone()).collect();
+    if !changes.is_empty() {
+        state.begin(host)?;
+        state.put(Record::Reverting { targets: released })?;
+    }
     for _ in 0..ROUNDS {
         let mut moved = false;
         for (place, (target, entry, prior)) in changes.iter().enumerate().rev() {
-            let again = endings[place] == Some(Ending::Restored);
-            if endings[place].as_ref().is_some_and(|ending| matches!(ending, Ending::Foreign(_) | Ending::Rebooted(_) | Ending::Gone)) {
+            if matches!(endings[place], Some(Ending::Foreign(_) | Ending::Rebooted(_) | Ending::Gone)) {
                 continue;
             }
-            let may = force || again || matches!(endings[place], Some(Ending::AsBefore | Ending::Failed(_)));
-            let ending = put_back(host, target, entry, prior, may, &boot_id, observer);
-            moved |= !matches!(ending, Ending::AsBefore | Ending::Foreign(_) | Ending::Rebooted(_) | Ending::Gone);
-            endings[place] = Some(if again && ending == Ending::AsBefore { Ending::Restored } else { ending });
+            let ending = put_back(host, target, entry, prior, observer);
+            moved |= matches!(ending, Ending::Restored | Ending::Failed(_));
+            let was_restored = endings[place] == Some(Ending::Restored);
+            endings[place] = Some(if was_restored && ending == Ending::AsBefore { Ending::Restored } else { ending });
         }
         if !moved {
             break;
@@ -126,21 +133,27 @@ fn settle(state: &mut State, reverted: &Reverted) -> Result<(), StateError> {
     watched.into_iter().chain(settled).try_for_each(|target| state.put(Record::Undone { target }))
 }
 
-fn put_back(host: &Host, target: &Target, entry: &Entry, prior: &str, may: bool, boot_id: &str, observer: Observer<'_>) -> Ending {
-    let found = match target.read(host) {
-        Ok(now) => now.value,
+/// What a value is that is neither the prior one nor ours.
+fn not_ours(host: &Host, target: &Target, entry: &Entry, prior: &str, boot_id: &str) -> Option<Ending> {
+    let found = target.read(host).ok()?.value;
+    let same_boot = entry.boot_id == boot_id;
+    let known = entry.ours.iter().any(|ours| target.same(ours, &found)) || target.same(&found, prior);
+    // A change that a crash cut may have left a value the driver rounded, which was never read back; a revert that a crash cut may have
+    // moved this one while it put back another.
+    let was_cut = same_boot && (!entry.finished || entry.released);
+    match (known || was_cut, same_boot) {
+        (true, _) => None,
+        (false, true) => Some(Ending::Foreign(found)),
+        (false, false) => Some(Ending::Rebooted(found)),
+    }
+}
+
+fn put_back(host: &Host, target: &Target, entry: &Entry, prior: &str, observer: Observer<'_>) -> Ending {
+    match target.read(host) {
+        Ok(now) if target.same(&now.value, prior) => return Ending::AsBefore,
+        Ok(_) => {}
         Err(error) if error.is_absent() => return Ending::Gone,
         Err(error) => return Ending::Failed(error.to_string()),
-    };
-    if target.same(&found, prior) {
-        return Ending::AsBefore;
-    }
-    let same_boot = entry.boot_id == boot_id;
-    let is_ours = entry.ours.iter().any(|ours| target.same(ours, &found));
-    // A change that a crash cut may have left a value the driver rounded, which was never read back.
-    let was_cut = same_boot && !entry.finished;
-    if !(may || is_ours || was_cut) {
-        return if same_boot { Ending::Foreign(found) } else { Ending::Rebooted(found) };
     }
     let command = target.command(host, prior);
     observer(&Event { point: Point::Restoring, name: &entry.name, command: &command });

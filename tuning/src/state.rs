@@ -59,6 +59,10 @@ pub struct Entry {
     pub ours: Vec<String>,
     /// The last change was read back.
     pub finished: bool,
+    /// A revert of this boot has begun to put it back.
+    pub released: bool,
+    /// What may have moved along with a change that was not finished, and its values before.
+    pub around: Vec<(Target, String)>,
     /// Boot in which it was last changed.
     pub boot_id: String,
 }
@@ -89,23 +93,32 @@ impl Session {
                 (self.machine_id, self.boot_id, self.network_namespace, self.open) = (machine_id, boot_id, network_namespace, true);
             }
             Record::Boot { boot_id, network_namespace } => (self.boot_id, self.network_namespace) = (boot_id, network_namespace),
-            Record::Step { target, name, prior, wanted, at_least } => {
+            Record::Step { target, name, prior, wanted, at_least, around } => {
                 let boot_id = self.boot_id.clone();
                 let entry = self.entry(target, &name);
                 let mut ours = std::mem::take(&mut entry.ours);
                 ours.push(wanted.clone());
-                *entry = Entry { name, prior: Some(prior), expected: wanted, at_least, ours, finished: false, boot_id };
+                *entry =
+                    Entry { name, prior: Some(prior), expected: wanted, at_least, ours, finished: false, released: false, around, boot_id };
             }
             Record::Done { target, value } => {
                 if let Some(entry) = self.entries.get_mut(&target) {
                     entry.ours.push(value.clone());
-                    (entry.expected, entry.finished) = (value, true);
+                    (entry.expected, entry.finished, entry.around) = (value, true, Vec::new());
                 }
             }
             Record::Watch { target, name, value, at_least } => {
                 let boot_id = self.boot_id.clone();
                 let entry = self.entry(target, &name);
                 (entry.name, entry.expected, entry.at_least, entry.boot_id) = (name, value, at_least, boot_id);
+            }
+            Record::Reverting { targets } => {
+                let boot_id = self.boot_id.clone();
+                for target in targets {
+                    if let Some(entry) = self.entries.get_mut(&target) {
+                        (entry.released, entry.boot_id) = (true, boot_id.clone());
+                    }
+                }
             }
             Record::Undone { target } => {
                 self.entries.remove(&target);
@@ -127,6 +140,8 @@ impl Session {
             at_least: false,
             ours: Vec::new(),
             finished: true,
+            released: false,
+            around: Vec::new(),
             boot_id,
         })
     }
@@ -230,6 +245,29 @@ impl State {
         } else {
             Ok(())
         }
+    }
+
+    /// Journals what moved along with a change of this boot that a crash cut before it could be journaled.
+    pub fn adopt_moved(&mut self, host: &Host) -> Result<(), StateError> {
+        let cut = |entry: &&Entry| !entry.finished && entry.boot_id == host.boot_id();
+        let around: Vec<(Target, String, String)> = self
+            .session
+            .entries
+            .values()
+            .filter(cut)
+            .flat_map(|entry| entry.around.iter().map(|(target, before)| (target.clone(), before.clone(), entry.name.clone())))
+            .collect();
+        for (target, before, name) in around {
+            let Ok(now) = target.read(host) else { continue };
+            if target.same(&now.value, &before) {
+                continue;
+            }
+            let prior = self.session.entries.get(&target).and_then(|entry| entry.prior.clone()).unwrap_or(before);
+            let name = format!("{name} (follows)");
+            self.put(Record::Step { target: target.clone(), name, prior, wanted: now.value.clone(), at_least: false, around: Vec::new() })?;
+            self.put(Record::Done { target, value: now.value })?;
+        }
+        Ok(())
     }
 
     /// Appends a record; when this returns, the disk has it.
