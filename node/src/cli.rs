@@ -4,6 +4,7 @@ use crate::bench::{self, BenchArgs};
 use crate::config::Prepared;
 use crate::exit::{Exit, one_line};
 use crate::monitor::{self, MonitorArgs};
+use crate::sim::{self, SimArgs};
 use crate::tune::{self, TuneArgs};
 use crate::units::{At, parse_at, parse_duration, parse_size};
 use crate::{genesis, inspect, keys, load, localnet};
@@ -46,6 +47,8 @@ pub enum Command {
     Monitor(MonitorArgs),
     /// Show, apply, check and take back host settings.
     Tune(TuneArgs),
+    /// Run whole clusters in the simulator, with faults and hostile validators, and check every promise.
+    Sim(SimArgs),
 }
 
 /// Arguments of `keygen`.
@@ -373,6 +376,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Bench(args) => bench::command(&args),
         Command::Monitor(args) => monitor::command(&args),
         Command::Tune(args) => tune::command(&args.what),
+        Command::Sim(args) => sim::command(&args),
     }
 }
 

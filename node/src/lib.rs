@@ -20,5 +20,6 @@ pub mod metrics;
 pub mod monitor;
 pub mod run;
 pub mod service;
+pub mod sim;
 pub mod tune;
 pub mod units;
