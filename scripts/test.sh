@@ -14,6 +14,7 @@ if command -v cargo-deny >/dev/null; then
 else
     say "cargo-deny is not installed: licences, duplicates and advisories not checked (cargo install cargo-deny)"
 fi
+command -v promtool >/dev/null || say "promtool is not installed: scraped metrics and alert rules not checked by it (Debian: apt-get install -y --no-install-recommends prometheus && systemctl disable --now prometheus)"
 say "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 say "documentation"
