@@ -6,15 +6,17 @@ use crate::exit::Exit;
 use samara_dataplane::frame::{FRAME_BYTES, Frame};
 use samara_dataplane::port::xdp::XdpPort;
 use samara_dataplane::port::{self, Port, PortConfig, PortError, Transport};
-use samara_dataplane::xdp::{XdpConfig, XdpMode};
+use samara_dataplane::xdp::{XdpConfig, XdpError, XdpMode};
 use std::future::Future;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a socket that waits for a datagram waits before it lets its end look around.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// How long a program may stay attached after its port is gone.
+const DETACH: Duration = Duration::from_secs(3);
 /// Asked of the kernel for every socket.
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 
@@ -69,11 +71,22 @@ pub fn open_port(net: &Net, ask: Ask) -> Result<Box<dyn Port>, Exit> {
     port::open(transport, address, &config).map(|(port, _)| port).map_err(|error| cannot(ask, error))
 }
 
-/// AF_XDP on the interface of this end, one queue.
+/// AF_XDP on the interface of this end, one queue. The kernel detaches the program of the last measurement some time after its link is closed.
 fn open_xdp(net: &Net, ask: Ask, mode: XdpMode) -> Result<Box<dyn Port>, Exit> {
     let config = XdpConfig::new(ask.side.interface(), mode);
-    let port = XdpPort::bind(listen(net, ask), &config).map_err(|error| cannot(ask, error))?;
-    Ok(Box::new(port))
+    let began = Instant::now();
+    loop {
+        match XdpPort::bind(listen(net, ask), &config) {
+            Ok(port) => return Ok(Box::new(port)),
+            Err(error) if is_still_attached(&error) && began.elapsed() < DETACH => std::thread::sleep(Duration::from_millis(2)),
+            Err(error) => return Err(cannot(ask, error)),
+        }
+    }
+}
+
+fn is_still_attached(error: &PortError) -> bool {
+    let PortError::Xdp(XdpError::Step { step: "BPF_LINK_CREATE", source, .. }) = error else { return false };
+    matches!(source.raw_os_error(), Some(libc::EEXIST | libc::EBUSY))
 }
 
 fn cannot(ask: Ask, error: PortError) -> Exit {
