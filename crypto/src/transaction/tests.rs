@@ -280,3 +280,14 @@ fn errors_of_one_key_that_would_cancel_are_found() {
     let parsed: Vec<_> = raw.iter().map(|bytes| Transaction::parse(bytes).unwrap()).collect();
     assert_eq!(verify_transactions(&CHAIN, &parsed), [false, true, false]);
 }
+
+#[test]
+fn only_those_who_sign_fill_the_memory_of_keys() {
+    let mut verifier = TransactionVerifier::new(CHAIN);
+    let mut bad = good(2);
+    bad[40] ^= 1;
+    let raw = [good(1), bad];
+    let parsed: Vec<_> = raw.iter().map(|bytes| Transaction::parse(bytes).unwrap()).collect();
+    assert_eq!(verifier.verify_transactions(&parsed), [true, false]);
+    assert!(verifier.keys.get(parsed[0].public_key()).is_some() && verifier.keys.get(parsed[1].public_key()).is_none());
+}
