@@ -13,7 +13,7 @@ pub use recovery::Recovery;
 use crate::app::Application;
 use crate::chain::{Chain, Tip};
 use crate::view::ViewState;
-use samara_crypto::{Certificate, Roster, VoteSecret};
+use samara_crypto::{Certificate, KeySum, Roster, VoteSecret};
 use samara_types::message::{
     ArchivedCertificate, ArchivedCertificateRequest, ArchivedNullify, ArchivedStatus, ArchivedVote, CertificateRequest, Nullify, Status,
     Vote,
@@ -189,6 +189,8 @@ pub struct ConsensusStats {
 pub struct Consensus<A: Application> {
     config: Config,
     roster: Arc<Roster>,
+    /// Where the sum of the next certificate's keys starts from.
+    keys: KeySum,
     schedule: LeaderSchedule,
     secret: VoteSecret,
     app: A,
