@@ -16,7 +16,8 @@ pub struct Members {
 impl Members {
     /// The same members every time. At most 200: the seed is one byte.
     pub fn new(validators: u8) -> Members {
-        let seeds: Vec<[u8; 32]> = (1..=validators).map(|seed| [seed; 32]).collect();
+        // A vote key is below the order of the curve, which starts with 0x73.
+        let seeds: Vec<[u8; 32]> = (1..=validators).map(|seed| std::array::from_fn(|at| if at == 0 { 1 } else { seed })).collect();
         let votes: Vec<_> = seeds.iter().map(|seed| VoteSecret::from_bytes(seed).expect("a small scalar is a secret key")).collect();
         let identities: Vec<_> = seeds.iter().map(IdentitySecret::from_bytes).collect();
         let entry = |(vote, identity): (&VoteSecret, &IdentitySecret)| ValidatorEntry {
