@@ -4,7 +4,7 @@ use super::screen::{self, Selection};
 use super::source::Target;
 use super::watch::Watch;
 use crate::exit::Exit;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -34,13 +34,9 @@ fn run(terminal: &mut ratatui::DefaultTerminal, watch: &mut Watch) -> std::io::R
         changed = false;
         while event::poll(Duration::ZERO)? {
             changed = true;
-            match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    if !pressed(key, &mut selection, watch.members.len()) {
-                        return Ok(());
-                    }
-                }
-                _ => {}
+            let key = event::read()?.as_key_event().filter(|key| key.kind != KeyEventKind::Release);
+            if key.is_some_and(|key| !pressed(key, &mut selection, watch.members.len())) {
+                return Ok(());
             }
         }
         changed |= watch.take_until(Instant::now() + TICK) && !selection.paused;
