@@ -32,6 +32,7 @@ pub mod node;
 pub mod report;
 pub mod runner;
 pub mod scenarios;
+pub mod study;
 pub mod swarm;
 #[cfg(test)]
 mod tests;
