@@ -7,9 +7,8 @@
 //!                         -> detour -> kernel socket                                         (neighbour unknown, other interface, ...)
 //!   flush:    publish, one system call while the kernel wants it, completions -> free frames
 //! ```
-//! A frame is in exactly one place: free, held by the caller, queued, or lent to the kernel ([`Lent`], by index). What the kernel names is looked up there:
-//! an address that is not lent in that direction, or reaches beyond its chunk, is counted and not followed. The rings have a slot for every frame, so no ring can be
-//! full.
+//! A frame is in exactly one place: free, held by the caller, queued, or lent to the kernel (`xdp::umem`). The rings have a slot for every frame, so no ring
+//! can be full.
 //!
 //! A link that is down or gone is not an error of the port: its datagrams are dropped and counted until a wake-up call succeeds again.
 
@@ -26,12 +25,13 @@ use crate::pool::Pool;
 use crate::sys::memory::{Pages, Region};
 use crate::sys::message::{ReceiveBatch, Received, SendBatch};
 use crate::sys::socket::{Sleeper, Slept, UdpSocket};
-use crate::sys::xsk::{Descriptor, RingSizes, Xsk};
+use crate::sys::xsk::{RingSizes, Xsk};
 use crate::xdp::attach::Attachment;
-use crate::xdp::header::{self, HEADROOM_BYTES};
+use crate::xdp::header::HEADROOM_BYTES;
 use crate::xdp::hops::{HopCache, Way};
 use crate::xdp::netlink::{Monitor, Reader};
 use crate::xdp::route::Detour;
+use crate::xdp::umem::{Lease, Umem};
 use crate::xdp::{BusyPoll, XdpConfig, XdpError, XdpMode};
 
 /// A socket that was closed gives its queue back asynchronously: binding again is tried for this long.
@@ -81,9 +81,7 @@ pub struct XdpStats {
 /// A port over AF_XDP on one queue.
 pub struct XdpPort {
     xsk: Xsk,
-    lent: Lent,
-    pool: Pool,
-    chunk: usize,
+    umem: Umem,
     interface: u32,
     mode: XdpMode,
     pages: Pages,
@@ -92,6 +90,7 @@ pub struct XdpPort {
     routes: Reader,
     socket: Arc<UdpSocket>,
     receive: ReceiveBatch,
+    socket_frames: usize,
     send: SendBatch,
     queue: SendQueue,
     sleeper: Sleeper,
@@ -120,6 +119,10 @@ impl XdpPort {
     /// Binds `address` on several queues of one interface, a port for each: they share the filter, the kernel socket and the routing tables.
     pub fn bind_queues(address: SocketAddr, config: &XdpConfig, queues: &[u32]) -> Result<Vec<XdpPort>, PortError> {
         config.port.check()?;
+        if config.port.rx_frames < 2 {
+            let (key, value) = ("rx_frames", config.port.rx_frames);
+            return Err(XdpError::Config { key, value, allowed: "2 to 32768" }.into());
+        }
         if config.chunk_bytes != 2048 && config.chunk_bytes != 4096 {
             let (key, value) = ("chunk_bytes", config.chunk_bytes);
             return Err(XdpError::Config { key, value, allowed: "2048, 4096" }.into());
@@ -152,9 +155,7 @@ impl XdpPort {
         let now = Instant::now();
         let mut port = XdpPort {
             xsk,
-            lent: Lent::new(total),
-            pool,
-            chunk: config.chunk_bytes,
+            umem: Umem::new(pool, config.chunk_bytes, attachment.index()),
             interface: attachment.index(),
             mode: config.mode,
             pages,
@@ -163,6 +164,7 @@ impl XdpPort {
             routes: monitor.reader(),
             socket: Arc::clone(socket),
             receive: ReceiveBatch::new(),
+            socket_frames: (config.port.rx_frames / 8).clamp(1, BURST_MAX),
             send: SendBatch::new(),
             queue: SendQueue::new(config.port.gso),
             sleeper: Sleeper::default(),
@@ -213,6 +215,7 @@ impl XdpPort {
         let kernel = self.xsk.counts();
         let indices = [self.xsk.rx.unbelieved(), self.xsk.tx.unbelieved(), self.xsk.fill.unbelieved(), self.xsk.completion.unbelieved()];
         XdpStats {
+            descriptors_bad: self.umem.counts.descriptors_bad,
             rx_drop_no_frame: kernel.rx_dropped,
             rx_drop_ring_full: kernel.rx_ring_full,
             descriptors_refused: kernel.rx_invalid + kernel.tx_invalid,
@@ -229,44 +232,24 @@ impl XdpPort {
             Pages::Huge => "2 MiB pages",
             Pages::Normal => "4 KiB pages: no huge pages free",
         };
-        format!("{} on {} ({} B frames on {pages})", self.mode.rung(), self._attachment.interface(), self.chunk)
+        format!("{} on {} ({} B frames on {pages})", self.mode.rung(), self._attachment.interface(), self.umem.chunk())
     }
 
     /// Takes what is in the RX ring, up to `max`.
     fn receive_ring(&mut self, frames: &mut Vec<Frame>, max: usize) -> usize {
-        let count = (self.xsk.rx.available() as usize).min(max);
         let before = frames.len();
-        for _ in 0..count {
-            let descriptor = self.xsk.rx.pop();
-            let Some(mut frame) = self.lent.take(descriptor.address, self.chunk, Lease::Receive) else {
-                self.xdp.descriptors_bad += 1;
-                continue;
-            };
-            match open_packet(&mut frame, descriptor, self.chunk, self.interface) {
-                Opening::Datagram => {
-                    self.stats.rx_bytes += frame.len() as u64;
-                    frames.push(frame);
-                    continue;
-                }
-                Opening::OutOfRange => self.xdp.descriptors_bad += 1,
-                Opening::Malformed => self.stats.rx_drop_malformed += 1,
-            }
-            self.pool.put(frame);
-        }
-        self.xsk.rx.release();
-        let came = frames.len() - before;
-        self.stats.rx_packets += came as u64;
-        self.xdp.rx_ring += came as u64;
-        self.pool.lent(came);
-        came
+        self.umem.receive(&mut self.xsk.rx, frames, max);
+        let came = &frames[before..];
+        self.stats.rx_packets += came.len() as u64;
+        self.stats.rx_bytes += came.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        self.xdp.rx_ring += came.len() as u64;
+        came.len()
     }
 
     /// Takes what the kernel socket has, up to `max`.
     fn receive_kernel(&mut self, frames: &mut Vec<Frame>, max: usize) -> usize {
-        let (pool, stats) = (&mut self.pool, &mut self.stats);
-        let wanted = max.min(BURST_MAX);
-        self.receive.fill(wanted, || pool.take_rx());
-        let asked = wanted.min(self.receive.len());
+        let (pool, stats) = (&mut self.umem.pool, &mut self.stats);
+        let asked = max.min(self.receive.len());
         if asked == 0 {
             return 0;
         }
@@ -295,38 +278,26 @@ impl XdpPort {
         frames.len() - before
     }
 
-    /// Every free receive frame goes to the fill ring.
+    /// Every free receive frame goes to the kernel: some to its socket, so that a flood through the ring cannot starve it, the others to the fill ring.
     fn refill(&mut self) {
-        if self.pool.rx_free() == 0 {
-            return;
+        if self.umem.pool.rx_free() > 0 {
+            let XdpPort { umem, receive, socket_frames, .. } = self;
+            receive.fill(*socket_frames, || umem.pool.take_rx());
+            self.umem.refill(&mut self.xsk.fill);
         }
-        while self.xsk.fill.free(1) > 0
-            && let Some(frame) = self.pool.take_rx()
-        {
-            self.xsk.fill.push((frame.buffer().index() * self.chunk) as u64);
-            self.lent.lend(frame, Lease::Receive);
-        }
-        self.xsk.fill.publish();
     }
 
     /// Brings sent frames home.
     fn reap(&mut self) {
-        let count = self.xsk.completion.available();
-        for _ in 0..count {
-            let address = self.xsk.completion.pop();
-            let Some(frame) = self.lent.take(address, self.chunk, Lease::Send) else {
-                self.xdp.descriptors_bad += 1;
-                continue;
-            };
-            if self.device_drops_due > 0 {
-                self.device_drops_due -= 1;
+        let XdpPort { umem, xsk, stats, device_drops_due, .. } = self;
+        umem.reap(&mut xsk.completion, |bytes| {
+            if *device_drops_due > 0 {
+                *device_drops_due -= 1;
             } else {
-                self.stats.tx_packets += 1;
-                self.stats.tx_bytes += frame.len() as u64;
+                stats.tx_packets += 1;
+                stats.tx_bytes += bytes as u64;
             }
-            self.pool.put(frame);
-        }
-        self.xsk.completion.release();
+        });
     }
 
     /// Publishes what was written and calls the kernel while it wants that and takes something.
@@ -366,7 +337,7 @@ impl XdpPort {
         while !self.queue.is_empty() {
             self.stats.syscalls += 1;
             let taken = self.send.send(self.socket.fd(), self.queue.iter());
-            let (pool, stats) = (&mut self.pool, &mut self.stats);
+            let (pool, stats) = (&mut self.umem.pool, &mut self.stats);
             match taken {
                 Ok(count) => {
                     for _ in 0..count {
@@ -388,7 +359,7 @@ impl XdpPort {
 
     fn drop_frame(&mut self, frame: Frame, cause: Cause) {
         self.stats.count_dropped(cause, 1);
-        self.pool.put(frame);
+        self.umem.pool.put(frame);
     }
 
     /// Now and then: the clock, the routing tables, the kernel socket, busy polling.
@@ -416,7 +387,7 @@ impl XdpPort {
 
 impl Port for XdpPort {
     fn rx_burst(&mut self, frames: &mut Vec<Frame>, max: usize) -> usize {
-        self.pool.reclaim();
+        self.umem.pool.reclaim();
         let mut count = self.receive_ring(frames, max);
         self.refill();
         if count == 0 && self.xsk.fill.needs_wakeup() && self.busy_poll.is_none() {
@@ -424,40 +395,34 @@ impl Port for XdpPort {
             self.xsk.kick_receive();
         }
         count += self.look_around(frames, max - count, count == 0);
-        let starved = count == 0 && max > 0 && self.lent.count(Lease::Receive) == 0;
+        let starved = count == 0 && max > 0 && self.umem.lent(Lease::Receive) == 0;
         self.stats.rx_starved += u64::from(starved);
         count
     }
 
     fn release(&mut self, frame: Frame) {
-        self.pool.returned(&frame);
-        self.pool.put(frame);
+        self.umem.pool.returned(&frame);
+        self.umem.pool.put(frame);
     }
 
     fn tx_frame(&mut self) -> Option<Frame> {
-        let frame = self.pool.lend_tx().or_else(|| {
+        let frame = self.umem.pool.lend_tx().or_else(|| {
             self.reap();
-            self.pool.lend_tx()
+            self.umem.pool.lend_tx()
         });
         self.stats.tx_no_frame += u64::from(frame.is_none());
         frame
     }
 
-    fn tx(&mut self, mut frame: Frame, to: SocketAddr) {
-        self.pool.returned(&frame);
+    fn tx(&mut self, frame: Frame, to: SocketAddr) {
+        self.umem.pool.returned(&frame);
         if to.is_ipv6() != self.socket.local().is_ipv6() {
             return self.drop_frame(frame, Cause::Family);
         }
         match self.hops.way(&mut self.routes, self.interface, self.socket.local(), to, self.clock) {
             Way::Direct(_) if self.down => self.drop_frame(frame, Cause::Unreachable),
             Way::Direct(template) if frame.len() > template.payload_max() => self.drop_frame(frame, Cause::Oversize),
-            Way::Direct(template) => {
-                let (start, len) = template.write(&mut frame);
-                let address = (frame.buffer().index() * self.chunk + start) as u64;
-                assert!(self.xsk.tx.free(1) > 0, "the ring has a slot for every frame");
-                self.xsk.tx.push(Descriptor { address, len: len as u32, options: 0 });
-                self.lent.lend(frame, Lease::Send);
-            }
+            Way::Direct(template) => self.umem.send(&mut self.xsk.tx, frame, template),
             Way::Detour(reason) => {
                 self.xdp.tx_detour[*reason as usize] += 1;
                 self.queue.push(frame, to);
@@ -466,8 +431,8 @@ impl Port for XdpPort {
     }
 
     fn flush(&mut self) {
-        self.pool.reclaim();
-        if self.lent.count(Lease::Send) > 0 {
+        self.umem.pool.reclaim();
+        if self.umem.lent(Lease::Send) > 0 {
             self.send_ring();
             self.reap();
         }
@@ -479,14 +444,14 @@ impl Port for XdpPort {
 
     fn wait(&mut self, timeout: Option<Duration>, wake: &[RawFd]) -> Wake {
         self.flush();
-        self.pool.reclaim();
+        self.umem.pool.reclaim();
         self.refill();
         if self.xsk.rx.available() > 0 {
             return Wake::Port;
         }
         let waits = self.xsk.tx.unconsumed() > 0;
         let timeout = if waits { Some(timeout.map_or(DEFERRED_SLEEP, |time| time.min(DEFERRED_SLEEP))) } else { timeout };
-        let can_receive = self.receive.len() + self.pool.rx_free() + self.lent.count(Lease::Receive) > 0;
+        let can_receive = self.receive.len() + self.umem.pool.rx_free() + self.umem.lent(Lease::Receive) > 0;
         let events = if can_receive { libc::POLLIN } else { 0 };
         let room = if self.queue.is_empty() { 0 } else { libc::POLLOUT };
         self.stats.syscalls += 1;
@@ -507,8 +472,9 @@ impl Port for XdpPort {
         let kernel = self.xsk.counts();
         PortStats {
             rx_drop_kernel: self.socket.drops() + kernel.rx_dropped + kernel.rx_ring_full,
+            rx_drop_malformed: self.stats.rx_drop_malformed + self.umem.counts.malformed,
             tx_drop_unreachable: self.stats.tx_drop_unreachable + self.xdp.tx_drop_device,
-            frames_lost: self.pool.lost(),
+            frames_lost: self.umem.pool.lost(),
             receive_buffer_bytes,
             send_buffer_bytes,
             frames: self.conservation(),
@@ -518,11 +484,11 @@ impl Port for XdpPort {
 
     fn conservation(&self) -> Conservation {
         let unpublished = self.xsk.tx.unpublished() as usize;
-        let lent = self.lent.count(Lease::Receive) + self.lent.count(Lease::Send);
+        let lent = self.umem.lent(Lease::Receive) + self.umem.lent(Lease::Send);
         Conservation {
-            total: self.pool.total(),
-            free: self.pool.free(),
-            held: self.pool.held(),
+            total: self.umem.pool.total(),
+            free: self.umem.pool.free(),
+            held: self.umem.pool.held(),
             queued: self.queue.frames() + unpublished,
             ready: 0,
             kernel: lent - unpublished + self.receive.len(),
@@ -544,62 +510,6 @@ impl AsRawFd for XdpPort {
     }
 }
 
-/// What a received descriptor turned out to be.
-enum Opening {
-    Datagram,
-    OutOfRange,
-    Malformed,
-}
-
-/// Points the frame at the payload of the packet that the descriptor names inside it.
-fn open_packet(frame: &mut Frame, descriptor: Descriptor, chunk: usize, interface: u32) -> Opening {
-    let at = descriptor.address as usize % chunk;
-    let Some(packet) = frame.buffer().bytes().get(at..at + descriptor.len as usize) else { return Opening::OutOfRange };
-    let Some(parsed) = header::parse(packet, interface) else { return Opening::Malformed };
-    frame.reset(at + parsed.start);
-    frame.received(parsed.len, parsed.from);
-    Opening::Datagram
-}
-
 fn slots(frames: usize) -> u32 {
     frames.next_power_of_two() as u32
-}
-
-/// What the kernel may do with a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lease {
-    Receive,
-    Send,
-}
-
-/// The frames that the kernel has, by index.
-struct Lent {
-    frames: Vec<Option<(Lease, Frame)>>,
-    counts: [usize; 2],
-}
-
-impl Lent {
-    fn new(total: usize) -> Lent {
-        Lent { frames: std::iter::repeat_with(|| None).take(total).collect(), counts: [0; 2] }
-    }
-
-    fn lend(&mut self, frame: Frame, lease: Lease) {
-        self.counts[lease as usize] += 1;
-        let place = frame.buffer().index();
-        let before = self.frames[place].replace((lease, frame));
-        assert!(before.is_none(), "a frame is in one place");
-    }
-
-    /// The frame around a UMEM address, if the kernel has it for this.
-    fn take(&mut self, address: u64, chunk: usize, lease: Lease) -> Option<Frame> {
-        let place = self.frames.get_mut(usize::try_from(address).ok()? / chunk)?;
-        place.take_if(|(found, _)| *found == lease).map(|(_, frame)| {
-            self.counts[lease as usize] -= 1;
-            frame
-        })
-    }
-
-    fn count(&self, lease: Lease) -> usize {
-        self.counts[lease as usize]
-    }
 }

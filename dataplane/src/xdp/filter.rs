@@ -194,3 +194,6 @@ fn load_length(p: &mut Assembler, to: super::assembler::Register, offset: i16) {
 fn wire_16(value: u16) -> u32 {
     u32::from(u16::from_ne_bytes(value.to_be_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,107 @@ fn fold(mut sum: u64) -> u16 {
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::route::Tag;
+    use super::*;
+    use crate::pool::Pool;
+
+    fn hop(source: IpAddr, tag: Option<Tag>) -> NextHop {
+        NextHop { source, source_mac: [2, 0, 0, 0, 0, 1], to_mac: [2, 0, 0, 0, 0, 2], tag, mtu: 1500, stale: false }
+    }
+
+    /// Ones' complement sum of 16-bit words, as RFC 1071 writes it.
+    fn checksum_holds(words: &[&[u8]]) -> bool {
+        let padded = words.iter().flat_map(|bytes| {
+            let mut bytes = bytes.to_vec();
+            bytes.resize(bytes.len().next_multiple_of(2), 0);
+            bytes
+        });
+        let bytes: Vec<u8> = padded.collect();
+        let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) * 256 + u32::from(pair[1])).sum();
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum == 0xffff
+    }
+
+    fn written(hop: &NextHop, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+        let mut pool = {
+            let (region, buffers) = crate::sys::memory::Region::allocate(1, 2048);
+            Pool::over(region, buffers, 0, HEADROOM_BYTES)
+        };
+        let mut frame = pool.lend_tx().expect("one is free");
+        frame[..payload.len()].copy_from_slice(payload);
+        frame.set_len(payload.len());
+        let (start, len) = Template::new(hop, 9000, to).write(&mut frame);
+        assert_eq!(start + len, HEADROOM_BYTES + payload.len());
+        frame.whole_mut()[start..start + len].to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_with_sound_checksums(
+            payload in prop::collection::vec(any::<u8>(), 0..1472),
+            v6: bool,
+            tagged: bool,
+            address: [u8; 16],
+        ) {
+            let tag = tagged.then_some(Tag { protocol: 0x88a8, id: 4001 });
+            let (source, to): (IpAddr, SocketAddr) = if v6 {
+                (Ipv6Addr::from(address).into(), "[fd07::2]:7".parse().expect("an address"))
+            } else {
+                (Ipv4Addr::from([address[0], address[1], address[2], address[3]]).into(), "10.7.0.2:7".parse().expect("an address"))
+            };
+            let packet = written(&hop(source, tag), to, &payload);
+            let parsed = parse(&packet, 0).expect("a whole datagram");
+            prop_assert_eq!(parsed.from, SocketAddr::new(source, 9000));
+            prop_assert_eq!(&packet[parsed.start..parsed.start + parsed.len], &payload[..]);
+            prop_assert_eq!(&packet[..12], &[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
+            let ip = 14 + if tagged { 4 } else { 0 };
+            prop_assert_eq!(&packet[12..ip - 2], if tagged { &[0x88, 0xa8, 0x0f, 0xa1][..] } else { &[] });
+            if v6 {
+                let length = (packet.len() - ip - 40) as u32;
+                let pseudo: [&[u8]; 4] = [&packet[ip + 8..ip + 40], &length.to_be_bytes(), &[0, 0, 0, 17], &packet[ip + 40..]];
+                prop_assert!(checksum_holds(&pseudo));
+                prop_assert_ne!(&packet[ip + 46..ip + 48], &[0, 0]);
+                prop_assert_eq!(packet[ip + 7], 64);
+            } else {
+                prop_assert!(checksum_holds(&[&packet[ip..ip + 20]]));
+                prop_assert_eq!((packet[ip + 6], packet[ip + 8], &packet[ip + 26..ip + 28]), (0x40, 64, &[0, 0][..]));
+            }
+            // Any flipped bit of an IPv4 header is noticed.
+            if !v6 {
+                for at in 0..20 {
+                    let mut bad = packet.clone();
+                    bad[ip + at] ^= 1 << (at % 8);
+                    prop_assert!(parse(&bad, 0).is_none(), "byte {}", at);
+                }
+            }
+        }
+
+        #[test]
+        fn garbage_is_read_as_nothing_or_lies_inside(packet in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(parsed) = parse(&packet, 0) {
+                prop_assert!(parsed.start + parsed.len <= packet.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_local_sender_carries_its_interface() {
+        let packet = written(&hop("fe80::1".parse().expect("an address"), None), "[fd07::2]:7".parse().expect("an address"), b"x");
+        let SocketAddr::V6(from) = parse(&packet, 7).expect("whole").from else { panic!("IPv6") };
+        assert_eq!((from.scope_id(), from.port()), (7, 9000));
+    }
+
+    #[test]
+    fn the_path_takes_its_mtu_less_the_headers() {
+        let v4 = Template::new(&hop("10.7.0.1".parse().expect("an address"), None), 1, "10.7.0.2:7".parse().expect("an address"));
+        let v6 = Template::new(&hop("fd07::1".parse().expect("an address"), None), 1, "[fd07::2]:7".parse().expect("an address"));
+        assert_eq!((v4.payload_max(), v6.payload_max()), (1472, 1452));
+    }
+}

@@ -6,7 +6,7 @@
 //!   frame -> headers written in front of the payload from a template -> TX ring -> driver                    one copy: the sealing itself
 //!   netlink -> thread -> routing tables -> (generation) -> templates by destination
 //! ```
-//! Rooms: [`assembler`] and [`filter`] make the program, [`attach`] holds it on the interface, [`ring`] is the index arithmetic, [`header`] reads and
+//! Rooms: [`assembler`] and [`filter`] make the program, [`attach`] holds it on the interface, [`ring`] is the index arithmetic, [`umem`] the frames, [`header`] reads and
 //! writes packet headers, [`route`] finds the next hop and [`netlink`] keeps its tables. The port itself is [`crate::port::xdp::XdpPort`]; system calls are in
 //! `sys::{bpf, xsk}`.
 
@@ -18,6 +18,7 @@ pub(crate) mod hops;
 pub(crate) mod netlink;
 pub(crate) mod ring;
 pub(crate) mod route;
+pub(crate) mod umem;
 
 pub use route::Detour;
 

@@ -186,3 +186,6 @@ impl<M: RingMemory> Consumer<M> {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

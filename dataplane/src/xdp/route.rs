@@ -203,3 +203,129 @@ fn covers(network: IpAddr, prefix: u8, to: IpAddr) -> bool {
     let free = u32::from(width) - u32::from(prefix.min(width));
     free == 128 || (network ^ to) >> free == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: u32 = 2;
+    const VLAN: u32 = 3;
+    const OTHER: u32 = 4;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn via(index: u32, gateway: Option<&str>) -> Via {
+        Via::Interface { index, gateway: gateway.map(ip), source: None, mtu: None }
+    }
+
+    fn route(to: &str, prefix: u8, metric: u32, via: Via) -> Route {
+        Route { to: ip(to), prefix, local_table: false, metric, via }
+    }
+
+    fn neighbour(interface: u32, text: &str, last: u8) -> Neighbour {
+        Neighbour { interface, ip: ip(text), mac: [2, 0, 0, 0, 0, last], stale: false }
+    }
+
+    fn tables() -> Tables {
+        let link = |index, over| Link { index, up: true, mtu: 1500, mac: [2, 0, 0, 0, 1, index as u8], over };
+        let mut tables = Tables {
+            links: vec![link(OURS, None), link(VLAN, Some((OURS, Tag { protocol: 0x8100, id: 9 }))), link(OTHER, None)],
+            addresses: vec![
+                Address { interface: OURS, ip: ip("10.7.0.1"), prefix: 24 },
+                Address { interface: OURS, ip: ip("10.8.0.1"), prefix: 24 },
+                Address { interface: VLAN, ip: ip("10.9.0.1"), prefix: 24 },
+                Address { interface: OURS, ip: ip("fd07::1"), prefix: 64 },
+            ],
+            routes: vec![
+                route("0.0.0.0", 0, 100, via(OURS, Some("10.7.0.254"))),
+                route("0.0.0.0", 0, 50, via(OURS, Some("10.8.0.254"))),
+                route("10.7.0.0", 24, 0, via(OURS, None)),
+                route("10.9.0.0", 24, 0, via(VLAN, None)),
+                route("10.10.0.0", 16, 0, via(OTHER, None)),
+                route("10.10.7.0", 24, 0, via(OURS, Some("10.7.0.254"))),
+                route("10.11.0.0", 16, 0, Via::Kernel),
+                route("fd07::", 64, 256, via(OURS, None)),
+                Route { to: ip("10.7.0.1"), prefix: 32, local_table: true, metric: 0, via: Via::Local },
+            ],
+            neighbours: vec![
+                neighbour(OURS, "10.7.0.2", 2),
+                neighbour(OURS, "10.7.0.254", 0xfe),
+                neighbour(OURS, "10.8.0.254", 0x8f),
+                neighbour(VLAN, "10.9.0.2", 9),
+                neighbour(OURS, "fd07::2", 6),
+                neighbour(OTHER, "10.7.0.3", 0xbb),
+            ],
+        };
+        tables.sort();
+        tables
+    }
+
+    fn hop(tables: &Tables, bound: &str, to: &str) -> Result<(u8, IpAddr), Detour> {
+        tables.next_hop(OURS, ip(bound), ip(to)).map(|hop| (hop.to_mac[5], hop.source))
+    }
+
+    #[test]
+    fn the_longest_prefix_then_the_lowest_metric_then_the_gateways_mac() {
+        let tables = tables();
+        assert_eq!(hop(&tables, "0.0.0.0", "10.7.0.2"), Ok((2, ip("10.7.0.1"))));
+        assert_eq!(hop(&tables, "0.0.0.0", "192.0.2.1"), Ok((0x8f, ip("10.8.0.1"))), "metric 50 before metric 100");
+        assert_eq!(hop(&tables, "0.0.0.0", "10.10.7.9"), Ok((0xfe, ip("10.7.0.1"))), "the gateway's network chooses the source");
+        assert_eq!(hop(&tables, "10.7.0.1", "192.0.2.1"), Ok((0x8f, ip("10.7.0.1"))), "a bound address is the source");
+        assert_eq!(hop(&tables, "::", "fd07::2"), Ok((6, ip("fd07::1"))));
+    }
+
+    #[test]
+    fn what_is_not_direct_takes_a_detour_and_says_why() {
+        let tables = tables();
+        for (to, why) in [
+            ("10.7.0.1", Detour::Local),
+            ("10.7.0.9", Detour::Unresolved),
+            ("10.7.0.3", Detour::Unresolved),
+            ("10.10.0.1", Detour::OtherInterface),
+            ("10.11.0.1", Detour::Special),
+            ("224.0.0.1", Detour::Special),
+            ("255.255.255.255", Detour::Special),
+        ] {
+            assert_eq!(hop(&tables, "0.0.0.0", to), Err(why), "{to}");
+        }
+        for (to, why) in [("fe80::1", Detour::Special), ("fd08::1", Detour::NoRoute), ("fd07::3", Detour::Unresolved)] {
+            assert_eq!(hop(&tables, "::", to), Err(why), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_vlan_over_our_interface_is_ours_with_its_tag() {
+        let hop = tables().next_hop(OURS, ip("0.0.0.0"), ip("10.9.0.2")).expect("direct");
+        assert_eq!((hop.tag, hop.source, hop.source_mac[5]), (Some(Tag { protocol: 0x8100, id: 9 }), ip("10.9.0.1"), VLAN as u8));
+        assert_eq!(tables().next_hop(OTHER, ip("0.0.0.0"), ip("10.9.0.2")), Err(Detour::OtherInterface));
+    }
+
+    #[test]
+    fn a_link_that_is_down_is_no_way_and_a_route_may_lower_the_mtu() {
+        let mut tables = tables();
+        tables.routes.push(Route {
+            via: Via::Interface { index: OURS, gateway: None, source: Some(ip("10.8.0.1")), mtu: Some(1300) },
+            ..route("10.7.0.2", 32, 0, Via::Local)
+        });
+        let hop = tables.next_hop(OURS, ip("0.0.0.0"), ip("10.7.0.2")).expect("direct");
+        assert_eq!((hop.mtu, hop.source), (1300, ip("10.8.0.1")));
+        tables.links.iter_mut().for_each(|link| link.up = link.index != OURS);
+        assert_eq!(tables.next_hop(OURS, ip("0.0.0.0"), ip("10.7.0.2")), Err(Detour::Down));
+        assert_eq!(tables.next_hop(OURS, ip("0.0.0.0"), ip("10.9.0.2")), Err(Detour::Down), "a VLAN goes down with its parent");
+    }
+
+    #[test]
+    fn prefixes_of_every_length_cover_what_shares_their_bits() {
+        let network = ip("10.7.128.0");
+        for prefix in 0..=32 {
+            for bit in 0..32 {
+                let to = IpAddr::V4((0x0a07_8000_u32 ^ 1 << (31 - bit)).into());
+                assert_eq!(covers(network, prefix, to), bit >= prefix, "/{prefix}, bit {bit}");
+            }
+        }
+        assert!(covers(ip("::"), 0, ip("fd07::1")) && covers(ip("fd07::1"), 128, ip("fd07::1")));
+        assert!(!covers(ip("::"), 0, ip("10.0.0.1")) && !covers(ip("fd07::1"), 128, ip("fd07::2")));
+    }
+}
