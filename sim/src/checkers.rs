@@ -11,7 +11,7 @@ mod evidence;
 mod memory;
 mod quorums;
 #[cfg(test)]
-pub(crate) mod testing;
+mod tests;
 mod timing;
 mod traffic;
 mod transactions;
@@ -105,7 +105,7 @@ pub struct Violation {
 }
 
 /// Violations of one promise that are kept; more say the same.
-const KEPT_PER_PROMISE: usize = 3;
+const KEPT_PER_PROMISE: usize = 12;
 
 /// Collects accusations.
 #[derive(Debug, Default)]

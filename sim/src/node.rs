@@ -452,7 +452,13 @@ impl Run<'_, '_> {
 
     fn answer(&mut self, ticket: u64, taken: Result<(), MempoolReject>) {
         let Some(id) = self.process.offered.remove(&ticket) else { return };
-        if matches!(taken, Ok(()) | Err(MempoolReject::Duplicate)) {
+        // What is final and not stored yet is acknowledged once it is, as in the reactor.
+        let waits = match taken {
+            Ok(()) | Err(MempoolReject::Duplicate) => true,
+            Err(MempoolReject::Finalized(height)) => height > self.process.stored,
+            Err(MempoolReject::Full) => false,
+        };
+        if waits {
             self.process.clients.insert(id, ticket);
             self.saw(What::Taken(id));
         }

@@ -28,6 +28,8 @@ use std::sync::Arc;
 const SAMPLE: Nanos = Nanos::from_millis(50);
 /// Blocks on top of the highest one at the end of the faults before the cluster counts as settled.
 const SETTLED_BLOCKS: u64 = 3;
+/// Samples on end at which everybody must be together: a body that is being fetched shows within them.
+const SETTLED_SAMPLES: u32 = 5;
 /// Events of one run; more is a loop that time does not end.
 const EVENTS_MAX: u64 = 30_000_000;
 
@@ -93,7 +95,7 @@ pub struct Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Faults,
-    Settling { until: Nanos, target: Height },
+    Settling { until: Nanos, target: Height, calm: u32 },
     Watching { until: Nanos },
     Over,
 }
@@ -494,7 +496,7 @@ impl<'a> World<'a> {
         }
         match self.phase {
             Phase::Faults if self.now >= self.plan.faults_for => self.heal(),
-            Phase::Settling { until, target } => self.settle(until, target),
+            Phase::Settling { until, target, calm } => self.settle(until, target, calm),
             Phase::Watching { until } if self.now >= until => self.phase = Phase::Over,
             _ => {}
         }
@@ -529,20 +531,24 @@ impl<'a> World<'a> {
         let disk = Nanos(plan.speed.base.0 + plan.speed.jitter.0);
         self.see(0, What::Healed { delta, disk });
         let target = Height(self.height.0 + SETTLED_BLOCKS);
-        self.phase = Phase::Settling { until: self.now.after(plan.settle_within), target };
+        self.phase = Phase::Settling { until: self.now.after(plan.settle_within), target, calm: 0 };
     }
 
-    /// Settled: every honest validator runs, may sign, has finalized beyond what anybody had at the end of the faults, and is at most a view
-    /// behind.
-    fn settle(&mut self, until: Nanos, target: Height) {
+    /// Settled: for some samples on end, every honest validator runs, may sign, has finalized beyond what anybody had at the end of the faults,
+    /// and is at most a view and two blocks behind.
+    fn settle(&mut self, until: Nanos, target: Height, calm: u32) {
         let standing = |actor: &Actor| {
             let consensus = actor.honest().map(|node| node.validator().map(samara_validator::Validator::consensus));
             consensus.map(|consensus| consensus.map(|c| (c.tip().height, c.view(), c.has_voice())))
         };
         let standings: Vec<_> = self.actors.iter().filter_map(standing).collect();
         let newest = standings.iter().flatten().map(|(_, view, _)| *view).max().unwrap_or_default();
-        let together = |(height, view, voice): (Height, View, bool)| voice && height >= target && view.0 + 1 >= newest.0;
-        let settled = standings.iter().all(|standing| standing.is_some_and(together));
+        let highest = standings.iter().flatten().map(|(height, ..)| *height).max().unwrap_or_default();
+        let together =
+            |(height, view, voice): (Height, View, bool)| voice && height >= target && height.0 + 2 >= highest.0 && view.0 + 1 >= newest.0;
+        let calm = if standings.iter().all(|standing| standing.is_some_and(together)) { calm + 1 } else { 0 };
+        self.phase = Phase::Settling { until, target, calm };
+        let settled = calm >= SETTLED_SAMPLES;
         if settled {
             self.see(0, What::Settled);
             for (at, client) in self.clients.final_round(self.now) {

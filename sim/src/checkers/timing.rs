@@ -91,9 +91,9 @@ impl Timing {
         }
         self.expect(at, self.delta + SLACK, view, Due::Entered);
         self.expect(at, self.leave_within(), view, Due::Left);
-        // After a hostile leader's view the parent's body may have to be fetched first; the paper's votes carry it.
+        // After a hostile leader's view an ancestor's body may have to be fetched first; the paper's votes carry it.
         let hostile = |view| self.facts.hostile[self.facts.schedule.leader(view).at()];
-        if !hostile(view) && !hostile(view.previous()) {
+        if (0..=3).all(|back| !hostile(View(view.0.saturating_sub(back)))) {
             self.expect(at, self.final_within(), view, Due::Final);
         }
     }
@@ -139,14 +139,14 @@ impl Checker for Timing {
             What::Finalized(finalized) => {
                 self.finals[event.node].insert(finalized.header.view);
             }
-            What::Offered(id) if self.settled => {
+            What::Taken(id) if self.settled => {
                 self.offered.entry(*id).or_insert(event.at);
             }
             What::Acknowledged(id, _) => {
                 let within = self.transaction_within();
                 if let Some(at) = self.offered.remove(id).filter(|at| event.at.since(*at).0 > within) {
                     let text = format!(
-                        "I18: a transaction offered at {} ns was acknowledged after {} ns, allowed are {within}",
+                        "I18: a transaction taken at {} ns was acknowledged after {} ns, allowed are {within}",
                         at.0,
                         event.at.since(at).0
                     );
@@ -158,10 +158,8 @@ impl Checker for Timing {
                 let within = self.transaction_within();
                 for (id, at) in std::mem::take(&mut self.offered) {
                     if event.at.since(at).0 > within {
-                        court.accuse(
-                            Promise::Timing,
-                            format!("I18: {id:?}, offered at {} ns, was not acknowledged within {within} ns", at.0),
-                        );
+                        court
+                            .accuse(Promise::Timing, format!("I18: {id:?}, taken at {} ns, was not acknowledged within {within} ns", at.0));
                     }
                 }
                 self.settled = false;
