@@ -2,7 +2,7 @@
 
 use samara_crypto::{Certificate, ViewBook};
 use samara_types::message::CertificateKind;
-use samara_types::{Block, Digest, Nanos, View};
+use samara_types::{Block, Digest, Nanos, Stake, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub(crate) struct ViewState {
     pub l: Option<Certificate>,
     /// Last time the missing certificates of this view were asked for.
     pub asked_at: Option<Nanos>,
+    /// Weight of repetitions: zero but where that bug is planted.
+    pub repeated: Stake,
 }
 
 impl ViewState {
@@ -53,6 +55,7 @@ impl ViewState {
             nullification: None,
             l: None,
             asked_at: None,
+            repeated: Stake(0),
         }
     }
 

@@ -150,7 +150,8 @@ impl ViewBook {
     pub fn settle(&mut self, roster: &Roster, subject: &Subject) -> Settled {
         let pending = self.tally(subject).map(|tally| tally.unverified).unwrap_or_default();
         let (signers, points, mut culprits) = self.decode(subject, &pending);
-        let message = subject.signing_bytes(roster.domain());
+        let signed = roster.signed(subject);
+        let message = signed.signing_bytes(roster.domain());
         let mut minus_hash = self.tally(subject).and_then(|tally| tally.minus_hash);
         let mut pairing_checks = 0;
         let bad = bisect::culprits(signers.len(), |range| {
@@ -160,7 +161,7 @@ impl ViewBook {
                 return VoteResidual::zero();
             }
             let key = roster.key_of(&part.iter().copied().collect());
-            let minus_hash = minus_hash.get_or_insert_with(|| bls::minus_vote_hash(roster.domain(), subject));
+            let minus_hash = minus_hash.get_or_insert_with(|| bls::minus_vote_hash(roster.domain(), &signed));
             VoteResidual::new(sum_g1(&points[range]), &key, minus_hash)
         });
         culprits.extend(bad.iter().map(|&at| signers[at]));

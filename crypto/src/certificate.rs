@@ -70,7 +70,7 @@ impl Certificate {
         (fits && enough).then(|| {
             let signature = aggregate.compress();
             if let Some((memo, set)) = roster.memo() {
-                memo.certificate(set, &signers, &subject.signing_bytes(roster.domain()), &signature, || true);
+                memo.certificate(set, &signers, &roster.signed(&subject).signing_bytes(roster.domain()), &signature, || true);
             }
             Certificate { kind, subject, signature, signers, validators }
         })
@@ -139,6 +139,7 @@ impl Claim {
 
     fn holds(&self, roster: &Roster, keys: &mut KeySum) -> bool {
         let Certificate { subject, signers, signature, .. } = &self.certificate;
+        let subject = &roster.signed(subject);
         let hash = || bls::minus_vote_hash(roster.domain(), subject);
         let mut check = || bls::verify(&self.aggregate.into(), &roster.key_after(keys, signers), &hash());
         match roster.memo() {

@@ -12,6 +12,8 @@ pub mod certificate;
 pub mod identity;
 pub mod keyring;
 pub mod memo;
+#[doc(hidden)]
+pub mod mutant;
 pub mod roster;
 pub mod transaction;
 
@@ -26,5 +28,7 @@ pub use certificate::{Certificate, CertificateReject};
 pub use identity::{IdentitySecret, SessionSecret};
 pub use keyring::{KeyFileError, Keyring};
 pub use memo::Memo;
+#[doc(hidden)]
+pub use mutant::Mutant;
 pub use roster::{KeySum, Roster, RosterError};
 pub use transaction::{TransactionVerifier, VerifiedTransaction, sign_transaction, verify_batch, verify_transactions};

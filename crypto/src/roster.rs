@@ -9,11 +9,12 @@ use crate::bls::{self, KeyReject};
 use crate::certificate::{self, Certificate, CertificateReject};
 use crate::identity;
 use crate::memo::Memo;
+use crate::mutant::Mutant;
 use ed25519_dalek::VerifyingKey;
 use samara_types::message::{ArchivedCertificate, CertificateKind};
 use samara_types::subject::SUBJECT_BYTES;
 use samara_types::{
-    Digest, Quorums, SignerBitmap, SigningDomain, SliceCommitment, Stake, Subject, ValidatorEntry, ValidatorIndex, ValidatorSet,
+    Digest, Quorums, SignerBitmap, SigningDomain, SliceCommitment, Stake, Subject, ValidatorEntry, ValidatorIndex, ValidatorSet, View,
 };
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub struct Roster {
     everyone: G2,
     /// With the fingerprint of the set.
     memo: Option<(Arc<Memo>, Digest)>,
+    /// None but in the simulator, with the thresholds it makes.
+    planted: Option<(Mutant, Quorums)>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,13 +66,48 @@ impl Roster {
     pub fn new(set: ValidatorSet, domain: SigningDomain) -> Result<Roster, RosterError> {
         let members = set.indexes().zip(set.entries()).map(|(index, entry)| Member::new(index.0, entry)).collect::<Result<Vec<_>, _>>()?;
         let everyone = sum_g2(members.iter().map(|member| &member.vote));
-        Ok(Roster { set, domain, members, everyone, memo: None })
+        Ok(Roster { set, domain, members, everyone, memo: None, planted: None })
     }
 
     /// Remembers verdicts in `memo`, see [`crate::memo`].
     pub fn with_memo(self, memo: Arc<Memo>) -> Roster {
         let set = self.set.fingerprint();
         Roster { memo: Some((memo, set)), ..self }
+    }
+
+    /// Plants a known bug, see [`crate::mutant`]: for `samara-sim`.
+    #[doc(hidden)]
+    pub fn planted(self, mutant: Mutant) -> Roster {
+        let mut quorums = *self.set.quorums();
+        let less = |times: u64| Stake(quorums.total.0 - times * quorums.fault.0);
+        match mutant {
+            Mutant::FinalityAtTwoFLess => quorums.l = less(2),
+            Mutant::QuorumAtThreeFLess => quorums.m = less(3),
+            _ => {}
+        }
+        Roster { planted: Some((mutant, quorums)), ..self }
+    }
+
+    /// The planted bug: None outside the simulator.
+    #[doc(hidden)]
+    pub fn mutant(&self) -> Option<Mutant> {
+        self.planted.map(|(mutant, _)| mutant)
+    }
+
+    /// Whether this bug is planted: false outside the simulator.
+    #[doc(hidden)]
+    pub fn has(&self, mutant: Mutant) -> bool {
+        self.mutant() == Some(mutant)
+    }
+
+    /// What is under the signature of this subject: itself.
+    #[doc(hidden)]
+    pub fn signed(&self, subject: &Subject) -> Subject {
+        match subject {
+            _ if !self.has(Mutant::CrossViewReplay) => *subject,
+            Subject::Vote(_, digest) => Subject::Vote(View::GENESIS, *digest),
+            Subject::Nullify(_) => Subject::Nullify(View::GENESIS),
+        }
     }
 
     pub(crate) fn memo(&self) -> Option<(&Memo, &Digest)> {
@@ -103,7 +141,7 @@ impl Roster {
 
     /// The thresholds.
     pub fn quorums(&self) -> &Quorums {
-        self.set.quorums()
+        self.planted.as_ref().map_or(self.set.quorums(), |(_, quorums)| quorums)
     }
 
     /// Weight a certificate of this kind needs.
@@ -116,6 +154,12 @@ impl Roster {
 
     /// Whether `signature` is `leader`'s Ed25519 signature over a slice commitment. False for an index outside the set.
     pub fn verify_slice(&self, leader: ValidatorIndex, commitment: &SliceCommitment, signature: &[u8; 64]) -> bool {
+        self.verify_commitment(leader, commitment, signature)
+            || self.has(Mutant::UnsignedLastSlice)
+                && self.verify_commitment(leader, &SliceCommitment { last: !commitment.last, ..*commitment }, signature)
+    }
+
+    fn verify_commitment(&self, leader: ValidatorIndex, commitment: &SliceCommitment, signature: &[u8; 64]) -> bool {
         let message = commitment.signing_bytes(&self.domain);
         let Some(member) = self.members.get(leader.at()) else { return false };
         let check = || identity::verify_strict(&member.identity, &message, signature);
@@ -128,6 +172,7 @@ impl Roster {
     /// Whether `signature` is `signer`'s own over a subject: one pairing check. False for an index outside the set.
     pub fn verify_subject(&self, signer: ValidatorIndex, subject: &Subject, signature: &[u8; bls::VOTE_SIGNATURE_BYTES]) -> bool {
         let Some(member) = self.members.get(signer.at()) else { return false };
+        let subject = &self.signed(subject);
         let message = subject.signing_bytes(&self.domain);
         let hash = || bls::minus_vote_hash(&self.domain, subject);
         let check = || G1Affine::deserialize(signature).is_some_and(|signature| bls::verify(&signature.into(), &member.vote, &hash()));

@@ -181,7 +181,17 @@ impl Gathering {
     }
 
     /// The slice, and its parity for as long as the coder is not used again. Panics with fewer than `data` chunks.
-    pub fn finish(mut self, coder: &mut Coder) -> Result<Finished<'_>, Malformed> {
+    pub fn finish(self, coder: &mut Coder) -> Result<Finished<'_>, Malformed> {
+        self.finish_as(coder, false)
+    }
+
+    /// A known bug for `samara-sim`: what was decoded is taken for the slice whatever its root.
+    #[doc(hidden)]
+    pub fn finish_trusting(self, coder: &mut Coder) -> Result<Finished<'_>, Malformed> {
+        self.finish_as(coder, true)
+    }
+
+    fn finish_as(mut self, coder: &mut Coder, trusting: bool) -> Result<Finished<'_>, Malformed> {
         let (data, total) = (usize::from(self.shape.data), usize::from(self.shape.total));
         assert_eq!(self.count(), data, "a slice is finished once it has as many chunks as data");
         let mut parity = coder.take_parity(self.shape.parity());
@@ -194,7 +204,7 @@ impl Gathering {
         if padded {
             coder.encode_parity(self.shape, &self.places, &mut parity);
         }
-        let genuine = padded && self.rebuild(&parity, total);
+        let genuine = padded && (self.rebuild(&parity, total) || trusting);
         coder.put_parity(parity);
         if !genuine {
             return Err(Malformed);

@@ -34,6 +34,7 @@ pub use repair::{RepairReject, RepairRequest};
 use crate::plan::Planner;
 use crate::seats::RelayTable;
 use requests::Outstanding;
+use samara_crypto::Mutant;
 use samara_erasure::{CodeWord, Coder, Gathering};
 use samara_types::block::SLICES_MAX;
 use samara_types::shred::{CHUNK_BYTES, DATA_SHREDS_MAX, SLICE_BYTES_MAX, TOTAL_SHREDS_MAX};
@@ -238,6 +239,8 @@ pub struct Reassembly {
     counts: ReassemblyCounts,
     /// The last slice encoded for an answer.
     served: Option<(View, SliceIndex, CodeWord)>,
+    /// None but in the simulator.
+    planted: Option<Mutant>,
 }
 
 impl Reassembly {
@@ -270,7 +273,14 @@ impl Reassembly {
             rejects: [0; ShredReject::ALL.len()],
             counts: ReassemblyCounts { served: vec![0; set.len()], ..ReassemblyCounts::default() },
             served: None,
+            planted: None,
         }
+    }
+
+    /// Plants a known bug, see [`samara_crypto::mutant`]: for `samara-sim`.
+    #[doc(hidden)]
+    pub fn plant(&mut self, mutant: Option<Mutant>) {
+        self.planted = mutant;
     }
 
     /// Moves the window. Views at or below `finalized` keep whole blocks only, views `retain_views` below it keep nothing. Whatever is

@@ -157,6 +157,7 @@ impl<T> Validator<T> {
     ) -> Validator<T> {
         let set = roster.set();
         let mut reassembly = Reassembly::new(ReassemblyConfig::new(config.me, config.params, set), set, schedule.clone(), config.beacon);
+        reassembly.plant(roster.mutant());
         let mut blocks = recovery.blocks.clone();
         blocks.sort_by_key(|block| block.header().view);
         let (final_blocks, open_blocks) = blocks.split_at(blocks.partition_point(|block| block.header().view <= recovery.tip.view));

@@ -3,7 +3,7 @@
 use super::{Consensus, Output, VIEWS_AHEAD, VoteReject};
 use crate::app::Application;
 use crate::view::ProposalState;
-use samara_crypto::{Added, Certificate};
+use samara_crypto::{Added, Certificate, Mutant};
 use samara_types::message::{ArchivedCertificate, ArchivedNullify, ArchivedVote, CertificateKind};
 use samara_types::{Block, Digest, Evidence, Nanos, Offence, Subject, ValidatorIndex, View};
 use std::sync::Arc;
@@ -39,9 +39,21 @@ impl<A: Application> Consensus<A> {
                 self.touched.insert(view);
                 self.report_equivocations(view);
             }
-            Added::Duplicate => self.reject(VoteReject::Duplicate),
+            Added::Duplicate => {
+                self.count_again(from, &subject);
+                self.reject(VoteReject::Duplicate);
+            }
             Added::Excess => self.reject(VoteReject::Excess),
             Added::Barred => self.reject(VoteReject::Barred),
+        }
+    }
+
+    /// A planted bug: who repeats himself counts again.
+    fn count_again(&mut self, from: ValidatorIndex, subject: &Subject) {
+        let stake = self.roster.set().stake(from);
+        if self.roster.has(Mutant::RepeatedSigner) && self.state(subject.view()).voted.is_some_and(|own| own != subject.digest()) {
+            self.state(subject.view()).repeated.0 += stake.0;
+            self.touched.insert(subject.view());
         }
     }
 
@@ -111,7 +123,9 @@ impl<A: Application> Consensus<A> {
         }
         self.touched.insert(view);
         let forks_max = self.roster.quorums().notarizations_per_view_max();
+        let first_only = self.roster.has(Mutant::FirstCertificateOnly);
         let state = self.state(view);
+        let kept_back = first_only && kind == CertificateKind::M && !state.m.is_empty();
         match kind {
             CertificateKind::Nullification => state.nullification = Some(certificate.clone()),
             CertificateKind::L => state.l = Some(certificate.clone()),
@@ -123,7 +137,7 @@ impl<A: Application> Consensus<A> {
                 state.m.insert(digest, certificate.clone());
             }
         }
-        if kind != CertificateKind::L {
+        if kind != CertificateKind::L && !kept_back {
             self.outputs.push_back(Output::SendCertificate(super::To::All, Box::new(certificate)));
         }
         if kind != CertificateKind::Nullification {
@@ -139,9 +153,11 @@ impl<A: Application> Consensus<A> {
             let due = now.after(Nanos(self.config.params.view_timeout.0 / 20));
             self.wanted.entry((view, digest)).or_insert(due);
         }
+        let (late, never) = (self.roster.has(Mutant::VoteAfterNullify), self.roster.has(Mutant::NoVote2));
         let state = self.state(view);
         match state.voted {
-            None if !state.nullified => self.vote(view, digest, None),
+            None if never => {}
+            None if !state.nullified || late => self.vote(view, digest, None),
             Some(own) if own != digest && !state.nullified => self.nullify(view),
             _ => {}
         }

@@ -18,7 +18,9 @@ use samara_types::message::{
     ArchivedCertificate, ArchivedCertificateRequest, ArchivedNullify, ArchivedStatus, ArchivedVote, CertificateRequest, Nullify, Status,
     Vote,
 };
-use samara_types::{Block, Digest, Evidence, Height, LeaderSchedule, Nanos, Params, Record, SignerBitmap, Stake, Subject, ValidatorIndex, View};
+use samara_types::{
+    Block, Digest, Evidence, Height, LeaderSchedule, Nanos, Params, Record, SignerBitmap, Stake, Subject, ValidatorIndex, View,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 

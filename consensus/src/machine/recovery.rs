@@ -3,7 +3,7 @@
 use super::{Config, Consensus, ConsensusStats, Output};
 use crate::app::Application;
 use crate::chain::{Chain, Tip};
-use samara_crypto::{Certificate, KeySum, Roster, VoteSecret};
+use samara_crypto::{Certificate, KeySum, Mutant, Roster, VoteSecret};
 use samara_types::{Block, LeaderSchedule, Nanos, Record, SignerBitmap, ValidatorIndex, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -98,8 +98,8 @@ impl<A: Application> Consensus<A> {
         for block in recovery.blocks {
             machine.chain.insert(block);
         }
-        for record in &recovery.records {
-            machine.replay(record);
+        if !machine.roster.has(Mutant::ForgetsAtRestart) {
+            recovery.records.iter().for_each(|record| machine.replay(record));
         }
         machine
     }
@@ -109,7 +109,7 @@ impl<A: Application> Consensus<A> {
         if view <= self.chain.tip().view {
             return;
         }
-        let signature = |subject| self.secret.sign(self.roster.domain(), &subject);
+        let signature = |subject| self.secret.sign(self.roster.domain(), &self.roster.signed(&subject));
         match *record {
             Record::Proposal(..) => self.state(view).proposed = true,
             Record::Vote(view, digest) => {

@@ -4,7 +4,7 @@ use super::{Consensus, Output, SYNC_LAG_VIEWS};
 use crate::app::{Application, Proposal, Verdict};
 use crate::chain::{Lineage, Tip};
 use crate::view::ProposalState;
-use samara_crypto::Certificate;
+use samara_crypto::{Certificate, Mutant};
 use samara_types::message::CertificateKind;
 use samara_types::{Block, Digest, Evidence, Nanos, Offence, SignerBitmap, Stake, Subject, View};
 use std::sync::Arc;
@@ -85,6 +85,9 @@ impl<A: Application> Consensus<A> {
     pub(super) fn enter(&mut self, now: Nanos, view: View) {
         assert!(view > self.view, "views never decrease");
         self.view = view;
+        if self.roster.has(Mutant::CurrentViewFlags) {
+            self.states.range_mut(..view).for_each(|(_, state)| (state.voted, state.nullified) = (None, false));
+        }
         self.previous_entered_at = self.entered_at;
         self.entered_at = now;
         self.retransmit_at = now.after(self.retransmit_interval());
@@ -96,7 +99,8 @@ impl<A: Application> Consensus<A> {
     pub(super) fn try_vote(&mut self, now: Nanos) -> bool {
         let view = self.view;
         let Some(state) = self.states.get(&view) else { return false };
-        if state.voted.is_some() || state.nullified || state.equivocated || self.amnesia.is_some() {
+        let nullified = state.nullified && !self.roster.has(Mutant::VoteAfterNullify);
+        if state.voted.is_some() || nullified || state.equivocated || self.amnesia.is_some() {
             return false;
         }
         let ProposalState::Held(block) = &state.proposal else { return false };
@@ -159,8 +163,9 @@ impl<A: Application> Consensus<A> {
     fn gap_is_nullified(&self, parent_view: View, view: View) -> bool {
         // A gap longer than the states held cannot be proven, and must not be walked view by view.
         let gap = view.0 - parent_view.0 - 1;
-        gap <= self.states.len() as u64
-            && (parent_view.0 + 1..view.0).all(|v| self.states.get(&View(v)).is_some_and(|state| state.nullification.is_some()))
+        self.roster.has(Mutant::NoGapCheck)
+            || gap <= self.states.len() as u64
+                && (parent_view.0 + 1..view.0).all(|v| self.states.get(&View(v)).is_some_and(|state| state.nullification.is_some()))
     }
 
     /// l.24-28: we voted, and 2f+1 others nullified or voted for something else. The distinct signers are counted once each; what is
@@ -175,7 +180,7 @@ impl<A: Application> Consensus<A> {
                 continue;
             }
             let against = state.book.against(&own);
-            if self.roster.set().weight(&against) < self.roster.quorums().m {
+            if !self.contradicts(view, &against) {
                 continue;
             }
             let subjects: Vec<Subject> = self.state(view).book.subjects().filter(|s| s.digest() != own).copied().collect();
@@ -183,12 +188,19 @@ impl<A: Application> Consensus<A> {
                 self.settle(subject);
             }
             let against = self.state(view).book.against(&own);
-            if self.roster.set().weight(&against) >= self.roster.quorums().m {
+            if self.contradicts(view, &against) {
                 self.nullify(view);
                 contradicted = true;
             }
         }
         contradicted
+    }
+
+    fn contradicts(&self, view: View, against: &SignerBitmap) -> bool {
+        let repeated = self.states.get(&view).map_or(0, |state| state.repeated.0);
+        let quorums = self.roster.quorums();
+        let needed = if self.roster.has(Mutant::ContradictionAtFPlus1) { quorums.fault.0 + 1 } else { quorums.m.0 };
+        self.roster.set().weight(against).0 + repeated >= needed
     }
 
     /// l.31-32: the highest L-notarized block whose ancestors are all here, and they with it.
@@ -308,7 +320,9 @@ impl<A: Application> Consensus<A> {
             if let Some(digest) = state.parent_choice() {
                 return Some((view, digest));
             }
-            state.nullification.as_ref()?;
+            if state.nullification.is_none() && !self.roster.has(Mutant::NoGapCheck) {
+                return None;
+            }
             view = view.previous();
         }
         Some((tip.view, tip.digest))
@@ -347,7 +361,8 @@ impl<A: Application> Consensus<A> {
     }
 
     pub(super) fn timeout_at(&self) -> Option<Nanos> {
-        let decided = self.states.get(&self.view).is_some_and(|state| state.voted.is_some() || state.nullified);
+        let unlocks = self.roster.has(Mutant::TimeoutAfterVote);
+        let decided = self.states.get(&self.view).is_some_and(|state| (state.voted.is_some() && !unlocks) || state.nullified);
         if decided || self.amnesia.is_some() {
             return None;
         }

@@ -2,6 +2,7 @@
 
 use super::{Consensus, Output, To};
 use crate::app::Application;
+use samara_crypto::Mutant;
 use samara_types::message::{Nullify, Vote};
 use samara_types::{Block, Digest, Record, Subject, View};
 use std::collections::VecDeque;
@@ -21,8 +22,9 @@ impl<A: Application> Consensus<A> {
         if self.amnesia.is_some() {
             return;
         }
+        let late = self.roster.has(Mutant::VoteAfterNullify);
         let state = self.state(view);
-        assert!(state.voted.is_none() && !state.nullified, "one vote a view, none after a nullify");
+        assert!(state.voted.is_none() && (!state.nullified || late), "one vote a view, none after a nullify");
         state.voted = Some(digest);
         self.touched.insert(view);
         self.record(Record::Vote(view, digest), body);
@@ -58,6 +60,9 @@ impl<A: Application> Consensus<A> {
         let signature = self.sign(&record);
         self.unsigned.queue.push_back((record, signature));
         self.outputs.push_back(Output::Persist(record, body));
+        if self.roster.has(Mutant::SendsBeforeSync) {
+            self.on_persisted(self.unsigned.durable + self.unsigned.queue.len() as u64);
+        }
     }
 
     /// The signature is made while the disk works; it stays here until the record is durable.
@@ -67,7 +72,7 @@ impl<A: Application> Consensus<A> {
             Record::Nullify(view) => Subject::Nullify(*view),
             Record::Proposal(..) => return None,
         };
-        Some(self.secret.sign(self.roster.domain(), &subject))
+        Some(self.secret.sign(self.roster.domain(), &self.roster.signed(&subject)))
     }
 
     pub(super) fn on_persisted(&mut self, records: u64) {

@@ -63,6 +63,7 @@ impl Run {
         let (mut groups, mut minus_hashes) = (Vec::with_capacity(claims.len()), Vec::with_capacity(claims.len()));
         for Claim { certificate, .. } in claims {
             let Certificate { subject, signers, .. } = certificate;
+            let subject = &roster.signed(subject);
             groups.push(*sets.entry(*signers).or_insert_with(|| {
                 keys.push(roster.key_after(sum, signers));
                 keys.len() - 1

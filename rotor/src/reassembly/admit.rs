@@ -10,7 +10,7 @@ use super::view::{VARIANT_BYTES, VARIANTS_MAX, ViewState};
 use super::{Event, Incoming, Reassembly, STRIKES_MAX, ShredAccepted, ShredReject};
 use crate::seats::Seats;
 use crate::wire::{ReceivedShred, parse_announcement};
-use samara_crypto::Roster;
+use samara_crypto::{Mutant, Roster};
 use samara_erasure::Gathering;
 use samara_types::{Evidence, Nanos, Offence, SliceCommitment, ValidatorIndex, View};
 
@@ -59,7 +59,10 @@ impl Reassembly {
         let Some(relay) = self.check_seat(&shred, direct, from)? else {
             return Err(self.strike(from, shred.view, Offence::WrongSeat, ShredReject::WrongSeat));
         };
-        self.check_duplicate(&shred, known, relay)?;
+        match self.check_duplicate(&shred, known, relay) {
+            Err(_) if relay && self.planted == Some(Mutant::RelaysDuplicates) => return Ok(ShredAccepted { relay }),
+            checked => checked?,
+        }
         let leaf = incoming.leaf.unwrap_or_else(|| shred.leaf());
         let at = match known {
             Some(at) => {
