@@ -258,9 +258,7 @@ fn apply_command(profile: &ProfileArgs, place: &PlaceArgs, persist: bool) -> Res
 }
 
 fn applied_json(profile: &Profile, applied: &Applied, persistent: Option<&Persistent>) -> Value {
-    let changed = |it: &samara_tuning::apply::Changed| {
-        json!({"name": it.name, "target": it.target.to_string(), "before": it.before, "value": it.value, "note": it.note, "command": it.command})
-    };
+    let changed = |it: &samara_tuning::apply::Changed| json!({"name": it.name, "target": it.target.to_string(), "before": it.before, "value": it.value, "note": it.note, "command": it.command});
     json!({
         "profile": profile.name,
         "changed": applied.changed.iter().map(changed).collect::<Vec<_>>(),
