@@ -6,6 +6,7 @@
 //! Chunks and parents are hashed many at a time through `blake3::platform`, which is public but not stable: the version is pinned, all
 //! use of it is here and in [`crate::leaves`], and the tests compare both with `blake3::hazmat`.
 
+use crate::engine::Engine;
 use crate::leaves::{Leaf, hash_run};
 use blake3::IncrementCounter;
 use blake3::platform::{MAX_SIMD_DEGREE, Platform};
@@ -22,6 +23,30 @@ pub(crate) const CHUNK_START: u8 = 1;
 pub(crate) const CHUNK_END: u8 = 2;
 const PARENT: u8 = 4;
 const ROOT: u8 = 8;
+
+/// The vector instructions to hash with: the best of this CPU, unless the process chose an engine that asks for less.
+pub(crate) fn platform() -> Platform {
+    match Engine::chosen() {
+        Engine::Portable => Platform::portable(),
+        Engine::Library if Engine::best() == Engine::Gfni => without_avx512(),
+        Engine::Library | Engine::Gfni => Platform::detect(),
+    }
+}
+
+/// What hashes a single chunk or node fastest: see [`crate::leaves`].
+pub(crate) fn alone() -> Platform {
+    Platform::portable()
+}
+
+#[cfg(target_arch = "x86_64")]
+fn without_avx512() -> Platform {
+    Platform::avx2().or_else(Platform::sse41).unwrap_or_else(Platform::portable)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn without_avx512() -> Platform {
+    Platform::detect()
+}
 
 /// All nodes below the root in one list: the leaves, then each level above them. A carried node stands in every level it skips, so that the
 /// parent of node `i` is always node `i / 2` of the next level.
@@ -142,7 +167,7 @@ fn merge(left: &Node, right: &Node, is_root: bool) -> Node {
     block[..32].copy_from_slice(left);
     block[32..].copy_from_slice(right);
     let mut words = IV;
-    Platform::detect().compress_in_place(&mut words, &block, 64, 0, if is_root { PARENT | ROOT } else { PARENT });
+    alone().compress_in_place(&mut words, &block, 64, 0, if is_root { PARENT | ROOT } else { PARENT });
     let mut node = [0; 32];
     node.as_chunks_mut::<4>().0.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
     node
@@ -150,7 +175,7 @@ fn merge(left: &Node, right: &Node, is_root: bool) -> Node {
 
 /// Chaining values of consecutive chunks from index 0.
 fn hash_chunks(chunks: &[[u8; CHUNK_BYTES]], out: &mut [Node]) {
-    let platform = Platform::detect();
+    let platform = platform();
     for (run, (chunks, out)) in chunks.chunks(MAX_SIMD_DEGREE).zip(out.chunks_mut(MAX_SIMD_DEGREE)).enumerate() {
         let inputs: [&[u8; CHUNK_BYTES]; MAX_SIMD_DEGREE] = std::array::from_fn(|at| &chunks[at.min(chunks.len() - 1)]);
         hash_run(platform, &inputs[..chunks.len()], run * MAX_SIMD_DEGREE, out.as_flattened_mut());
@@ -159,8 +184,12 @@ fn hash_chunks(chunks: &[[u8; CHUNK_BYTES]], out: &mut [Node]) {
 
 /// Chaining values of the parents of neighbouring pairs; an odd last node has none.
 fn hash_parents(nodes: &[Node], out: &mut [Node]) {
-    let platform = Platform::detect();
+    let platform = platform();
     let pairs = nodes.as_chunks::<2>().0;
+    if let ([[left, right]], [out]) = (pairs, &mut *out) {
+        *out = merge(left, right, false);
+        return;
+    }
     for (pairs, out) in pairs.chunks(MAX_SIMD_DEGREE).zip(out.chunks_mut(MAX_SIMD_DEGREE)) {
         let block = |at: usize| pairs[at.min(pairs.len() - 1)].as_flattened().try_into().expect("two nodes are 64 B");
         let blocks: [&[u8; 64]; MAX_SIMD_DEGREE] = std::array::from_fn(block);
