@@ -3,6 +3,7 @@
 use crate::bench::{self, BenchArgs};
 use crate::config::Prepared;
 use crate::exit::{Exit, one_line};
+use crate::manual::{self, ManualArgs};
 use crate::monitor::{self, MonitorArgs};
 use crate::sim::{self, SimArgs};
 use crate::tune::{self, TuneArgs};
@@ -49,6 +50,9 @@ pub enum Command {
     Tune(TuneArgs),
     /// Run whole clusters in the simulator, with faults and hostile validators, and check every promise.
     Sim(SimArgs),
+    /// Write man pages and shell completions.
+    #[command(hide = true)]
+    Manual(ManualArgs),
 }
 
 /// Arguments of `keygen`.
@@ -377,6 +381,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Monitor(args) => monitor::command(&args),
         Command::Tune(args) => tune::command(&args.what),
         Command::Sim(args) => sim::command(&args),
+        Command::Manual(args) => manual::command(&args),
     }
 }
 

@@ -64,13 +64,13 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Data in `data`, the metrics file in the validator's directory.
-    pub fn new(directory: &Path, data: &Path) -> Layout {
+    /// Data in `data`, the metrics file beside it: the configuration may lie where nothing is written.
+    pub fn new(data: &Path) -> Layout {
         Layout {
             votes: data.join("votes"),
             bodies: data.join("bodies"),
             blocks: data.join("blocks"),
-            metrics: directory.join("metrics.json"),
+            metrics: data.with_file_name("metrics.json"),
         }
     }
 }

@@ -33,7 +33,7 @@ pub fn layout(dir: &Path) -> Result<Layout, Exit> {
         return Err(Exit::bad("--dir", dir.display(), "a validator's directory"));
     }
     let config = dir.join(CONFIG_FILE);
-    if config.is_file() { NodeConfig::load(&config).map(|config| config.layout) } else { Ok(Layout::new(dir, &dir.join("data"))) }
+    if config.is_file() { NodeConfig::load(&config).map(|config| config.layout) } else { Ok(Layout::new(&dir.join("data"))) }
 }
 
 /// Opens the block store of the validator in `dir` for reading.

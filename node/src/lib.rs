@@ -16,6 +16,7 @@ pub mod keys;
 pub mod load;
 pub mod localnet;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod monitor;
 pub mod run;

@@ -8,6 +8,7 @@
 //! and leaves the loop when that has ended. Anything the disk refuses ends voting at once and the process with exit code 1.
 
 mod core;
+mod manager;
 mod meter;
 mod recover;
 mod strip;
@@ -41,6 +42,7 @@ pub fn command(prepared: Prepared) -> Result<(), Exit> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
     }
     let layout = &prepared.config.layout;
+    manager::say("recovering");
     std::fs::create_dir_all(&layout.blocks)
         .map_err(|error| Exit::bad("node.data_dir", layout.blocks.display(), format!("a writable directory ({error})")))?;
     let store = RocksStore::open(&layout.blocks, prepared.genesis.chain).map_err(Exit::failed)?;
@@ -54,6 +56,7 @@ struct Started {
     service: service::ServiceHandle,
     watchdog: Watchdog,
     metrics: Option<Endpoint>,
+    manager: Option<manager::Manager>,
 }
 
 impl Started {
@@ -67,15 +70,18 @@ impl Started {
         let roster = Arc::new(recover::roster_of(prepared));
         let recovered = recover::recover(prepared, store.as_ref(), &roster)?;
         let sessions = Sessions::new(session_config(prepared, boot_ns), recover::random_seed()?);
-        let links = core::Links { to_service, from_service, stop, rung };
+        let links = core::Links { to_service, from_service, stop: Arc::clone(&stop), rung };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
         let reactor = HotReactor::new(port, sessions, core, hot_config(prepared, base));
         let mut service = service_config(prepared, roster, store, to_hot, from_hot);
         let metrics = endpoint(prepared, &reactor, &mut service)?;
+        let published = Arc::clone(&service.published);
         let mut service = service::start(service).map_err(service_exit)?;
         tracing::info!(client = %service.client_address(), sync = %service.sync_address(), "service reactor");
         let watchdog = watch(&reactor, &mut service)?;
-        Ok(Started { reactor, service, watchdog, metrics })
+        let stats = reactor.stats();
+        let manager = manager::Manager::start(move || stats.snapshot().passes[0], published, stop);
+        Ok(Started { reactor, service, watchdog, metrics, manager })
     }
 
     fn run(self) -> Result<(), Exit> {
@@ -83,6 +89,7 @@ impl Started {
         let failure = core.into_failure();
         drop(self.watchdog);
         drop(self.metrics);
+        drop(self.manager);
         self.service.join().map_err(Exit::failed)?;
         tracing::info!("stopped");
         failure.map_or(Ok(()), |failure| Err(Exit::failed(failure)))

@@ -14,7 +14,7 @@ use samara_types::{Class, MessageKind, Nanos, ValidatorIndex};
 
 use crate::frame::Frame;
 use crate::port::Port;
-use crate::session::{SealError, Sessions};
+use crate::session::{Link, SealError, Sessions};
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,6 +246,11 @@ impl<'a> Outbox<'a> {
     /// Whether a session with `peer` is up.
     pub fn is_up(&self, peer: ValidatorIndex) -> bool {
         self.sessions.is_up(peer)
+    }
+
+    /// The way from `peer`: round trip and what came of what it sent.
+    pub fn link(&self, peer: ValidatorIndex) -> Link {
+        self.sessions.link(peer)
     }
 
     /// Datagrams waiting in the queues: a handler with bulk to send may hold back.

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 
 use samara_types::{Nanos, ValidatorIndex};
 
+use super::link::Link;
 use super::table::State;
 use super::transport::Transport;
 use super::wire::{self, COOKIE_BYTES, INIT_BYTES, Mac, RESPONSE_BYTES};
@@ -49,6 +50,8 @@ struct Dial {
     attempts: u32,
     /// Next init.
     next: Nanos,
+    /// When the last init went out.
+    sent: Nanos,
     /// Index and mac of the last init.
     last: Option<(u32, Mac)>,
     /// Answers to it that were computed.
@@ -81,6 +84,8 @@ pub(super) struct Peer {
     /// Confirmations sent under the sending session, until something is heard under it.
     confirms: u8,
     keepalive_due: bool,
+    /// Newest round trip, and what sessions that ended counted.
+    pub link: Link,
 }
 
 impl Peer {
@@ -101,7 +106,13 @@ impl Peer {
             silent: true,
             confirms: 0,
             keepalive_due: false,
+            link: Link::default(),
         }
+    }
+
+    /// Indexes of established sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = u32> {
+        self.sessions.into_iter().flatten()
     }
 
     pub fn is_up(&self) -> bool {
@@ -181,6 +192,7 @@ impl Sessions {
         if confirms {
             let transport = self.table.live_mut(index).expect("it was just used");
             transport.confirmed = true;
+            self.peers[peer.at()].link.round_trip = Some(now.since(transport.born));
             self.promote(peer, index);
             // The initiator repeats its confirmation until it hears something under the new session.
             self.peers[peer.at()].keepalive_due = true;
@@ -210,7 +222,7 @@ impl Sessions {
         self.table.insert(index, peer, State::Live(Box::new(transport)));
         self.attach(peer, index);
         let state = &mut self.peers[peer.at()];
-        state.dial = None;
+        state.link.round_trip = state.dial.take().map(|dial| now.since(dial.sent)).or(state.link.round_trip);
         state.last_heard = now;
         state.silent = false;
         state.confirms = 0;
@@ -234,12 +246,20 @@ impl Sessions {
             replaceable.min_by_key(|(_, held)| held.map(heard)).expect("one of four places is not the sending one").0
         });
         if let Some(old) = self.peers[peer.at()].sessions[slot].replace(index) {
-            self.table.remove(old);
+            self.close(peer, old);
         }
     }
 
-    fn forget(&mut self, peer: ValidatorIndex, index: u32) {
+    /// Ends an established session and keeps what it counted.
+    fn close(&mut self, peer: ValidatorIndex, index: u32) {
+        if let Some(session) = self.table.live(index) {
+            self.peers[peer.at()].link.add(session.tally());
+        }
         self.table.remove(index);
+    }
+
+    fn forget(&mut self, peer: ValidatorIndex, index: u32) {
+        self.close(peer, index);
         let state = &mut self.peers[peer.at()];
         state.sessions.iter_mut().filter(|held| **held == Some(index)).for_each(|held| *held = None);
         if state.sending == Some(index) {
@@ -260,6 +280,7 @@ impl Sessions {
                 began: now.after(wait),
                 attempts: 0,
                 next: now.after(wait),
+                sent: now,
                 last: None,
                 responses_tried: 0,
                 repeatable: false,
@@ -351,6 +372,7 @@ impl Sessions {
         }
         dial.attempts = dial.attempts.saturating_add(1);
         dial.next = now.after(Nanos(pause + jitter));
+        dial.sent = now;
         dial.responses_tried = 0;
         dial.repeatable = cookie.is_none();
         let address = state.address;

@@ -20,6 +20,7 @@ mod config;
 mod dial;
 mod gate;
 mod handshake;
+mod link;
 mod reason;
 mod rng;
 mod table;
@@ -35,6 +36,7 @@ use std::net::SocketAddr;
 
 pub use config::{SessionConfig, SessionLimits};
 pub use gate::GateLimits;
+pub use link::Link;
 pub use reason::{DropReason, SealError};
 pub use transport::{Cipher, CipherSet};
 pub use window::WINDOW as REPLAY_WINDOW;
@@ -197,6 +199,14 @@ impl Sessions {
     /// Peers that are up.
     pub fn up(&self) -> usize {
         self.peers.iter().filter(|peer| peer.is_up()).count()
+    }
+
+    /// The way from `peer`: round trip and what came of what it sent.
+    pub fn link(&self, peer: ValidatorIndex) -> Link {
+        let Some(state) = self.peers.get(peer.at()) else { return Link::default() };
+        let mut link = state.link;
+        state.sessions().filter_map(|index| self.table.live(index)).for_each(|session| link.add(session.tally()));
+        link
     }
 
     /// Opens one datagram in place. Never panics, whatever it holds.

@@ -634,3 +634,49 @@ proptest! {
         net.check_books();
     }
 }
+
+#[test]
+fn both_sides_know_the_round_trip_of_the_newest_handshake_also_after_lost_inits() {
+    let mut net = established();
+    net.run(at_ms(200));
+    for (node, peer) in [(0, 1), (1, 0)] {
+        assert_eq!(net.nodes[node].link(ValidatorIndex(peer)).round_trip, Some(at_ms(2)));
+        assert_eq!(net.nodes[node].link(ValidatorIndex(node as u16)), Link::default());
+    }
+    let mut net = pair(SessionLimits::default(), Faults { delay_ms: 7, ..Faults::default() }, 2);
+    net.drop_if = |flying| flying.bytes[0] == DatagramType::HandshakeInit as u8 && flying.order < 3;
+    net.settle(at_ms(5_000));
+    net.run(Nanos(net.now + 100 * MS));
+    assert!(net.nodes.iter().map(|node| node.counters().inits_sent).sum::<u64>() >= 3);
+    assert_eq!([0, 1].map(|node| net.nodes[node].link(ValidatorIndex(1 - node as u16)).round_trip), [Some(at_ms(14)); 2]);
+}
+
+#[test]
+fn what_is_lost_of_a_peer_is_counted_over_all_its_sessions() {
+    let mut net = pair(SessionLimits::tiny(), Faults { delay_ms: 1, ..Faults::default() }, 9);
+    net.settle(at_ms(500));
+    let sent = |net: &Net| net.recorded.iter().filter(|it| it.from == address(0) && it.bytes[0] == DatagramType::Data as u8).count() as u64;
+    for lossy in [false, true] {
+        if lossy {
+            net.drop_if =
+                |flying| flying.from == address(0) && flying.bytes[0] == DatagramType::Data as u8 && flying.order.is_multiple_of(4);
+        }
+        let (before, already, sessions) = (net.nodes[1].link(ValidatorIndex(0)), sent(&net), net.nodes[1].counters().sessions_established);
+        let already_delivered = net.delivered.len() as u64;
+        for _ in 0..800 {
+            net.send(0, 1, b"count").expect("a sender always has a session");
+            net.run(Nanos(net.now + 10 * MS));
+        }
+        let link = net.nodes[1].link(ValidatorIndex(0));
+        assert!(net.nodes[1].counters().sessions_established > sessions + 3, "the sessions were replaced");
+        let (expected, arrived, sent) = (link.expected - before.expected, link.arrived - before.arrived, sent(&net) - already);
+        let came = net.delivered.len() as u64 - already_delivered;
+        // The rest of `arrived` are keepalives, a few per session.
+        assert!((came..came + sent / 10).contains(&arrived), "{arrived} of {came}");
+        match lossy {
+            false => assert_eq!((expected, arrived), (sent, sent)),
+            // A session that ends behind a lost datagram does not know of it.
+            true => assert!(expected <= sent && sent - expected < sent / 20 && expected - arrived > sent / 6, "{link:?} of {sent}"),
+        }
+    }
+}

@@ -100,6 +100,11 @@ impl Transport {
         Transport { keys, peer_index, next_counter: 0, window: ReplayWindow::new(), born, heard: None, initiator, confirmed: initiator }
     }
 
+    /// (datagrams the peer sealed up to the newest one that came, those that came).
+    pub fn tally(&self) -> (u64, u64) {
+        self.window.tally()
+    }
+
     /// Datagrams sealed so far.
     pub fn sealed(&self) -> u64 {
         self.next_counter

@@ -24,13 +24,14 @@ pub enum Counter {
 /// Counters received in one direction of one session.
 pub struct ReplayWindow {
     next: u64,
+    accepted: u64,
     words: [u64; WORDS],
 }
 
 impl ReplayWindow {
     /// Nothing received.
     pub fn new() -> ReplayWindow {
-        ReplayWindow { next: 0, words: [0; WORDS] }
+        ReplayWindow { next: 0, accepted: 0, words: [0; WORDS] }
     }
 
     /// Looks without marking: a forged datagram must not use up a counter.
@@ -53,6 +54,12 @@ impl ReplayWindow {
             self.move_up(counter);
         }
         self.words[word_of(counter)] |= bit_of(counter);
+        self.accepted += 1;
+    }
+
+    /// (counters up to the highest one accepted, accepted ones): both only grow, their difference is missing or on its way.
+    pub fn tally(&self) -> (u64, u64) {
+        (self.next, self.accepted)
     }
 
     fn move_up(&mut self, counter: u64) {
@@ -111,6 +118,17 @@ mod tests {
             assert_eq!(window.check(counter), Counter::Seen, "{counter}");
         }
         assert_eq!(window.check(top - WINDOW), Counter::TooOld);
+    }
+
+    #[test]
+    fn the_tally_counts_gaps_until_they_are_filled() {
+        let mut window = ReplayWindow::new();
+        assert_eq!(window.tally(), (0, 0));
+        [0, 1, 5].into_iter().for_each(|counter| window.accept(counter));
+        assert_eq!(window.tally(), (6, 3));
+        window.accept(3);
+        window.accept(5 + 2 * WINDOW);
+        assert_eq!(window.tally(), (6 + 2 * WINDOW, 5));
     }
 
     proptest! {

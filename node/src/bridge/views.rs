@@ -105,6 +105,12 @@ pub struct PeerRow {
     pub votes: u64,
     /// Shreds it sent on from seats of its own that were of use here.
     pub seats_served: u64,
+    /// Round trip of the newest handshake with it, microseconds.
+    pub round_trip_us: Option<u64>,
+    /// Datagrams it is known to have sent under sessions.
+    pub datagrams_expected: u64,
+    /// Of them, those that came.
+    pub datagrams_arrived: u64,
 }
 
 /// Shreds and slices by stage.

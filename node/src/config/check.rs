@@ -40,7 +40,7 @@ pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
         genesis: directory.join(&raw.node.genesis),
         keys: directory.join(&raw.node.keys),
         index: raw.node.index,
-        layout: Layout::new(directory, &directory.join(&raw.node.data_dir)),
+        layout: Layout::new(&directory.join(&raw.node.data_dir)),
         network,
         reactor: reactor(&raw.reactor)?,
         client,

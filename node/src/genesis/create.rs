@@ -119,7 +119,7 @@ impl Create {
 
 /// An empty vote log says "has never voted"; a validator that finds none at its start must assume that it lost one.
 fn lay_vote_log(genesis: &Genesis, index: usize, keyring: &Keyring, directory: &Path) -> Result<(), Exit> {
-    let layout = config::Layout::new(directory, &directory.join("data"));
+    let layout = config::Layout::new(&directory.join("data"));
     let identity = LogIdentity { chain: genesis.chain, validator: ValidatorIndex(index as u16), vote_key: keyring.vote.public_key() };
     UringVoteLog::open(&layout.votes, identity).map(drop).map_err(|error| Exit::Host(error.to_string()))
 }

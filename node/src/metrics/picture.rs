@@ -4,12 +4,15 @@ use super::Published;
 use crate::config::Layout;
 use crate::service::Metrics;
 use samara_dataplane::counters::{HotSnapshot, HotStats};
+use samara_tuning::state::STATE_DIR;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long directory sizes are taken for true: a walk costs a system call per file.
 const DISK_EVERY: Duration = Duration::from_secs(5);
+/// How long a look at the host's settings is taken for true: it reads some hundred files and asks the network card.
+const TUNING_EVERY: Duration = Duration::from_secs(60);
 
 /// The figures of one scrape.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Picture {
     pub disk: Disk,
     /// Counters of the network namespace.
     pub host: Host,
+    /// Host settings, if any are applied.
+    pub tuning: Option<Tuning>,
     /// Chain id, hexadecimal.
     pub chain: String,
     /// When the process started, seconds since 1970.
@@ -45,6 +50,15 @@ pub struct Disk {
     pub size: u64,
 }
 
+/// What `samara tune apply` set on this host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Values in its journal.
+    pub values: u64,
+    /// Those that say something else by now.
+    pub drifted: u64,
+}
+
 /// What the kernel dropped of all sockets of this network namespace, since the host started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -64,12 +78,13 @@ pub struct Source {
     chain: String,
     started_unix_s: f64,
     disk: Option<(Instant, Disk)>,
+    tuning: Option<(Instant, Option<Tuning>)>,
 }
 
 impl Source {
     /// A validator whose reactors publish into `published` and `hot`.
     pub fn new(published: Arc<Published>, hot: Arc<HotStats>, layout: Layout, chain: String) -> Source {
-        Source { published, hot, layout, chain, started_unix_s: unix_now().as_secs_f64(), disk: None }
+        Source { published, hot, layout, chain, started_unix_s: unix_now().as_secs_f64(), disk: None, tuning: None }
     }
 
     /// The figures at this moment.
@@ -82,8 +97,20 @@ impl Source {
             hot: self.hot.snapshot(),
             disk: self.disk(),
             host: Host::now(),
+            tuning: self.tuning(),
             chain: self.chain.clone(),
             started_unix_s: self.started_unix_s,
+        }
+    }
+
+    fn tuning(&mut self) -> Option<Tuning> {
+        match self.tuning {
+            Some((at, tuning)) if at.elapsed() < TUNING_EVERY => tuning,
+            _ => {
+                let tuning = Tuning::of(Path::new(STATE_DIR), &samara_tuning::host::Host::real());
+                self.tuning = Some((Instant::now(), tuning));
+                tuning
+            }
         }
     }
 
@@ -129,6 +156,15 @@ fn file_system(directory: &Path) -> (u64, u64) {
         stat.assume_init()
     };
     (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize)
+}
+
+impl Tuning {
+    /// None where nothing is applied, and where the journal is another machine's, damaged, or not ours to read.
+    fn of(state_dir: &Path, host: &samara_tuning::host::Host) -> Option<Tuning> {
+        let session = samara_tuning::state::peek(state_dir, host).ok().flatten()?;
+        let drifted = samara_tuning::revert::check(host, &session).len() as u64;
+        Some(Tuning { values: session.entries.len() as u64, drifted })
+    }
 }
 
 impl Host {

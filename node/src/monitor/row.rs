@@ -107,6 +107,10 @@ pub struct Peer {
     pub votes_per_s: f64,
     /// Useful shreds it sent on from its seats, per second.
     pub seats_per_s: f64,
+    /// Round trip of the newest handshake, milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// Share of its datagrams that did not come, 0 to 1; None if it sent nothing.
+    pub loss: Option<f64>,
 }
 
 /// Families that count drops, and what stands before their reasons.
@@ -264,6 +268,14 @@ impl Change<'_> {
         let up = self.newest.by("samara_peer_up", "peer");
         let votes = self.rates_by("samara_peer_votes_total", "peer");
         let seats = self.rates_by("samara_peer_seats_served_total", "peer");
+        let round_trips = self.newest.by("samara_peer_round_trip_seconds", "peer");
+        let expected = self.rates_by("samara_peer_datagrams_expected_total", "peer");
+        let arrived = self.rates_by("samara_peer_datagrams_arrived_total", "peer");
+        let loss = |name: &String| {
+            let (expected, arrived) = (*expected.get(name)?, *arrived.get(name)?);
+            // What was under way at the last look may come after it.
+            (expected > 0.0).then(|| (1.0 - arrived / expected).max(0.0))
+        };
         let of = |(name, stake): (&String, &f64)| {
             Some(Peer {
                 peer: name.parse().ok()?,
@@ -271,6 +283,8 @@ impl Change<'_> {
                 up: up.get(name).map(|up| *up > 0.0),
                 votes_per_s: votes.get(name).copied().unwrap_or(0.0),
                 seats_per_s: seats.get(name).copied().unwrap_or(0.0),
+                round_trip_ms: round_trips.get(name).map(|seconds| seconds * 1e3),
+                loss: loss(name),
             })
         };
         let mut peers: Vec<Peer> = stakes.iter().filter_map(of).collect();

@@ -217,7 +217,7 @@ fn quorum_bars(row: &Row, width: u16) -> Paragraph<'static> {
 fn draw_details(frame: &mut Frame<'_>, row: &Row, area: Rect) {
     let peers = row.peers.len() as u16 + 2;
     let [upper, lower] = Layout::vertical([Constraint::Length(peers.clamp(11, 16)), Constraint::Min(0)]).areas(area);
-    let thirds = [Constraint::Percentage(30), Constraint::Percentage(34), Constraint::Percentage(36)];
+    let thirds = [Constraint::Percentage(27), Constraint::Percentage(32), Constraint::Percentage(41)];
     let [stages, machine, others] = Layout::horizontal(thirds).spacing(1).areas(upper);
     frame.render_widget(stage_budget(row, stages.width), stages);
     frame.render_widget(machine_text(row, machine.width), machine);
@@ -292,12 +292,14 @@ fn peers_table(row: &Row) -> Table<'static> {
             peer.stake.to_string(),
             format!("{:.1}", peer.votes_per_s),
             format!("{:.0}", peer.seats_per_s),
+            peer.round_trip_ms.map_or("-".into(), |ms| format!("{ms:.2}")),
+            peer.loss.map_or("-".into(), |loss| format!("{:.2}", loss * 100.0)),
         ];
         let style = if peer.up == Some(false) { Style::new().fg(Color::Red) } else { Style::new() };
         TableRow::new(cells).style(style)
     });
-    let widths = [4, 5, 8, 7, 7].map(Constraint::Length);
-    let header = TableRow::new(["peer", "", "weight", "votes/s", "seats/s"]).dim();
+    let widths = [4, 4, 6, 7, 7, 6, 6].map(Constraint::Length);
+    let header = TableRow::new(["peer", "", "weight", "votes/s", "seats/s", "rtt ms", "loss %"]).dim();
     Table::new(lines.collect::<Vec<_>>(), widths).header(header).block(titled("peers".into())).column_spacing(1)
 }
 
@@ -310,7 +312,7 @@ fn drops_text(row: &Row) -> Paragraph<'static> {
     Paragraph::new(lines).block(titled("dropped and refused".into()))
 }
 
-const HELP: [&str; 16] = [
+const HELP: [&str; 17] = [
     "q, Esc, Ctrl-C      quit",
     "?, h                this help",
     "Tab, arrows, j, k   next or previous validator",
@@ -327,6 +329,7 @@ const HELP: [&str; 16] = [
     "yellow: behind, syncing, silent for 10 s, or peers missing",
     "red: no figures; the reason stands beside it",
     "seats/s: useful shreds a peer sent on from seats of its own",
+    "rtt: of the newest handshake; loss: of the datagrams a peer sent",
 ];
 
 fn draw_help(frame: &mut Frame<'_>) {

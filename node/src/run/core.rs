@@ -340,7 +340,7 @@ impl Handler for Core {
             }
         }
         if now >= self.next_snapshot {
-            self.meter.look_at_peers(|peer| out.is_up(peer));
+            self.meter.look_at_peers(|peer| (out.is_up(peer), out.link(peer)));
         }
         self.hand_over();
         if self.gossip_due.is_some_and(|due| due <= now) {

@@ -5,7 +5,7 @@ use super::wire::StageClock;
 use crate::bridge::{ClassCounters, Dissemination, Marks, NodeSnapshot, PeerRow, Standing};
 use samara_dataplane::class::ClassReject;
 use samara_dataplane::counters::{HotSnapshot, HotStats, Stage as HotStage};
-use samara_dataplane::session::DropReason;
+use samara_dataplane::session::{DropReason, Link};
 use samara_types::{
     Block, Class, Height, LeaderSchedule, MessageKind, Nanos, SignerBitmap, ValidatorIndex, ValidatorSet, View, transaction,
 };
@@ -27,8 +27,8 @@ pub struct Meter {
     strip: Strip,
     /// Votes and nullifies received, by validator.
     votes: Vec<u64>,
-    /// Whether each validator's session was heard lately.
-    up: Vec<bool>,
+    /// Whether each validator's session was heard lately, and how the way from it is.
+    links: Vec<(bool, Link)>,
     milestones: BTreeMap<View, [Option<Nanos>; 6]>,
     finalized_at: BTreeMap<Height, Nanos>,
     entered_at: Option<Nanos>,
@@ -43,7 +43,7 @@ impl Meter {
             snapshot: NodeSnapshot { me: me.0, marks, ..NodeSnapshot::default() },
             strip: Strip::new(set.len()),
             votes: vec![0; set.len()],
-            up: vec![false; set.len()],
+            links: vec![(false, Link::default()); set.len()],
             set,
             schedule,
             milestones: BTreeMap::new(),
@@ -58,9 +58,9 @@ impl Meter {
         self.votes[from.at()] += u64::from(matches!(kind, MessageKind::Vote | MessageKind::Nullify));
     }
 
-    /// Which sessions are up, just before a picture.
-    pub fn look_at_peers(&mut self, is_up: impl Fn(ValidatorIndex) -> bool) {
-        self.up.iter_mut().zip(0..).for_each(|(up, at)| *up = is_up(ValidatorIndex(at)));
+    /// Which sessions are up, and how the way to each peer is, just before a picture.
+    pub fn look_at_peers(&mut self, link: impl Fn(ValidatorIndex) -> (bool, Link)) {
+        self.links.iter_mut().zip(0..).for_each(|(known, at)| *known = link(ValidatorIndex(at)));
     }
 
     pub fn nullified(&mut self, view: View, now: Nanos) {
@@ -164,7 +164,7 @@ impl Meter {
         snapshot.nullifications = self.strip.nullifications();
         snapshot.standings = standings(validator);
         snapshot.dissemination = dissemination(validator);
-        snapshot.peers = peers(&self.set, snapshot.me, &self.up, &self.votes, &validator.reassembly().counts().served);
+        snapshot.peers = peers(&self.set, snapshot.me, &self.links, &self.votes, &validator.reassembly().counts().served);
         snapshot.clone()
     }
 }
@@ -191,11 +191,22 @@ fn dissemination<T>(validator: &Validator<T>) -> Dissemination {
     }
 }
 
-fn peers(set: &ValidatorSet, me: u16, up: &[bool], votes: &[u64], served: &[u64]) -> Vec<PeerRow> {
+fn peers(set: &ValidatorSet, me: u16, links: &[(bool, Link)], votes: &[u64], served: &[u64]) -> Vec<PeerRow> {
     let others = set.entries().iter().enumerate().filter(|(at, _)| *at != usize::from(me));
-    others
-        .map(|(at, entry)| PeerRow { peer: at as u16, stake: entry.stake.0, up: up[at], votes: votes[at], seats_served: served[at] })
-        .collect()
+    let row = |(at, entry): (usize, &samara_types::ValidatorEntry)| {
+        let (up, link) = links[at];
+        PeerRow {
+            peer: at as u16,
+            stake: entry.stake.0,
+            up,
+            votes: votes[at],
+            seats_served: served[at],
+            round_trip_us: link.round_trip.map(|round_trip| round_trip.0 / 1_000),
+            datagrams_expected: link.expected,
+            datagrams_arrived: link.arrived,
+        }
+    };
+    others.map(row).collect()
 }
 
 fn classes(hot: &HotSnapshot) -> BTreeMap<String, ClassCounters> {

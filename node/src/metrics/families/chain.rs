@@ -165,6 +165,28 @@ pub const PEERS: &[Family] = &[
         "Shreds a peer sent on from seats of its own that were of use here.",
         |picture, emit| peers(picture).for_each(|peer| emit.count(&[peer.peer], peer.seats_served)),
     ),
+    Family::gauge(
+        "samara_peer_round_trip_seconds",
+        &["peer"],
+        "Round trip of the newest handshake with a peer (one each ten minutes, and at every new session), with both ends' computation.",
+        |picture, emit| {
+            for peer in peers(picture) {
+                peer.round_trip_us.into_iter().for_each(|us| emit.number(&[peer.peer], us as f64 * US));
+            }
+        },
+    ),
+    Family::counter(
+        "samara_peer_datagrams_expected",
+        &["peer"],
+        "Datagrams a peer is known to have sent under sessions, by their counters.",
+        |picture, emit| peers(picture).for_each(|peer| emit.count(&[peer.peer], peer.datagrams_expected)),
+    ),
+    Family::counter(
+        "samara_peer_datagrams_arrived",
+        &["peer"],
+        "Those of them that came; what is missing was lost or is under way.",
+        |picture, emit| peers(picture).for_each(|peer| emit.count(&[peer.peer], peer.datagrams_arrived)),
+    ),
 ];
 
 fn peers(picture: &Picture) -> impl Iterator<Item = &crate::bridge::PeerRow> {

@@ -17,7 +17,7 @@ pub const MACHINE: &[Family] = &[
     Family::gauge(
         "samara_build_info",
         &["version", "chain", "seat", "port"],
-        "Always 1; its labels say which version runs as which seat of which chain, and the port's rung with why it was taken.",
+        "Always 1; its labels say which version runs as which seat of which chain, and the port's rung (xdp-zerocopy, xdp-native, xdp-skb, uring, udp).",
         |picture, emit| {
             if let Some(metrics) = metrics(picture) {
                 let seat = metrics.node.me.to_string();
@@ -44,6 +44,12 @@ pub const MACHINE: &[Family] = &[
         [("votes", disk.votes), ("bodies", disk.bodies), ("blocks", disk.blocks)]
             .into_iter()
             .for_each(|(at, bytes)| emit.count(&[at], bytes));
+    }),
+    of!(gauge "samara_tuning_values", "Host values that `samara tune apply` set and watches; absent while nothing is applied or its journal cannot be read.", |picture| {
+        Some(picture.tuning?.values as f64)
+    }),
+    of!(gauge "samara_tuning_drift", "Those of them that do not say what was applied (read once a minute); `samara tune check` names them.", |picture| {
+        Some(picture.tuning?.drifted as f64)
     }),
     of!(gauge "samara_disk_free_bytes", "Free bytes of the data directory's file system.", |picture| Some(picture.disk.free as f64)),
     of!(gauge "samara_disk_size_bytes", "Size of the data directory's file system.", |picture| Some(picture.disk.size as f64)),

@@ -14,7 +14,7 @@ fn picture() -> Picture {
     metrics.node.stage_us.entry(odd.clone()).or_default().record(3);
     metrics.node.stage_ns.insert(odd.clone(), 1);
     metrics.node.nullifications.push(crate::bridge::Nullifications { leader: 1, reason: "incomplete".into(), count: 4 });
-    metrics.node.peers.push(crate::bridge::PeerRow { peer: 1, stake: 1, ..Default::default() });
+    metrics.node.peers.push(crate::bridge::PeerRow { peer: 1, stake: 1, round_trip_us: Some(5), ..Default::default() });
     let service = &mut metrics.service;
     for reasons in [
         &mut service.connections_refused,
@@ -26,7 +26,8 @@ fn picture() -> Picture {
         reasons.insert(odd.clone(), 2);
     }
     let host = crate::metrics::picture::Host { udp: vec![("InErrors", 1)], ..Default::default() };
-    Picture { metrics: Some(Arc::new(metrics)), host, ..Picture::default() }
+    let tuning = Some(crate::metrics::picture::Tuning { values: 9, drifted: 2 });
+    Picture { metrics: Some(Arc::new(metrics)), host, tuning, ..Picture::default() }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream as Client;
 
 fn endpoint(directory: &Path) -> Endpoint {
-    let layout = Layout::new(directory, directory);
+    let layout = Layout::new(directory);
     let source = Source::new(Arc::<Published>::default(), Arc::default(), layout, "chain".into());
     Endpoint::start(SocketAddr::from(([127, 0, 0, 1], 0)), directory, source).unwrap()
 }
@@ -55,7 +55,7 @@ fn garbage_endless_headers_and_silence_harm_nobody_else() {
 fn an_address_in_use_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let endpoint = endpoint(directory.path());
-    let layout = Layout::new(directory.path(), directory.path());
+    let layout = Layout::new(directory.path());
     let source = Source::new(Arc::<Published>::default(), Arc::default(), layout, String::new());
     let second = Endpoint::start(endpoint.address(), directory.path(), source);
     assert_eq!(second.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
