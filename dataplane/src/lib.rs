@@ -5,6 +5,7 @@ pub mod counters;
 pub mod frame;
 pub(crate) mod pool;
 pub mod port;
+pub mod privilege;
 pub mod reactor;
 pub mod ring;
 pub mod service;

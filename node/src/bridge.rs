@@ -154,7 +154,7 @@ pub struct NodeSnapshot {
     pub frames_total: u64,
     /// Frames not free at the moment.
     pub frames_in_use: u64,
-    /// The port's rung and why it was taken.
+    /// The port's rung; why it was taken stands in the log.
     pub port: String,
     /// Datagrams received and sent.
     pub datagrams_received: u64,

@@ -139,9 +139,9 @@ pub struct RunArgs {
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransportArg {
-    /// The best rung this host offers.
+    /// The best rung this host offers (AF_XDP only with consent: see samara.example.toml).
     Auto,
-    /// AF_XDP; a build without it refuses with exit code 3.
+    /// AF_XDP in the best mode that works; a localnet gives each validator a network namespace.
     Xdp,
     /// io_uring with provided buffers.
     Uring,
@@ -188,6 +188,15 @@ pub struct LocalnetArgs {
     /// Datagram transport.
     #[arg(long, value_enum, default_value = "auto")]
     pub transport: TransportArg,
+    /// Give each validator of a new chain a network namespace of its own, as xdp always does; needs root.
+    #[arg(long)]
+    pub namespaces: bool,
+    /// Run the cluster over each of these transports, all in the same namespaces, and print them side by side.
+    #[arg(long, value_enum, value_name = "A,B,..", value_delimiter = ',', conflicts_with_all = ["dir", "transport", "blocks"])]
+    pub compare: Vec<TransportArg>,
+    /// Rounds of --compare in which the transports take turns.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100), requires = "compare")]
+    pub rounds: u16,
     /// Kill validator I (SIGKILL) T after the load starts; repeatable.
     #[arg(long, value_name = "I@T", value_parser = parse_at)]
     pub kill: Vec<At>,

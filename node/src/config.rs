@@ -15,6 +15,7 @@ use crate::cli::TransportArg;
 use crate::exit::Exit;
 use crate::genesis::{GENESIS_FILE, Genesis};
 use crate::keys::KEY_FILE;
+use samara_dataplane::port::ladder::XdpWish;
 use samara_types::ChainId;
 use samara_types::digest::hex;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ pub struct NodeConfig {
     pub keys: PathBuf,
     /// Seat, if the operator wrote it down; checked against the keys.
     pub index: Option<u16>,
+    /// Keep privileges after the set-up.
+    pub keep_capabilities: bool,
     /// Where data lies.
     pub layout: Layout,
     /// Datagrams between validators.
@@ -88,6 +91,8 @@ pub struct Network {
     pub frames: usize,
     /// Kernel socket buffers, bytes.
     pub socket_buffer_bytes: usize,
+    /// AF_XDP.
+    pub xdp: XdpWish,
 }
 
 /// Section `reactor`.

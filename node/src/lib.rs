@@ -19,6 +19,7 @@ pub mod logging;
 pub mod manual;
 pub mod metrics;
 pub mod monitor;
+pub mod netns;
 pub mod run;
 pub mod service;
 pub mod sim;

@@ -8,6 +8,8 @@
 //! validator's word about itself but the timings.
 
 pub mod cluster;
+mod compare;
+mod lan;
 mod plots;
 pub(crate) mod process;
 mod progress;

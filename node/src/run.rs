@@ -1,4 +1,5 @@
-//! One validator: recovers what disk remembers, starts the service reactor, runs the hot reactor on this thread until a signal.
+//! One validator: opens the datagram port and gives up privileges, recovers what disk remembers, starts the service reactor, runs the hot reactor on this
+//! thread until a signal.
 //!
 //! ```text
 //! this thread: HotReactor(port, sessions, Core) ──ToService──> glommio thread: door, store, verify, sync, telemetry
@@ -17,10 +18,12 @@ mod wire;
 use crate::bridge::{ToHot, ToService};
 use crate::cli::TransportArg;
 use crate::config::{Prepared, WaitMode};
-use crate::exit::Exit;
+use crate::exit::{Exit, one_line};
 use crate::metrics::{Endpoint, Published, Source};
 use crate::service::{self, ServiceConfig};
-use samara_dataplane::port::{self, PortConfig, Transport};
+use samara_dataplane::port::ladder::{self, Wish};
+use samara_dataplane::port::{Port, PortConfig, Transport};
+use samara_dataplane::privilege;
 use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, WaitPolicy};
 use samara_dataplane::ring::ring;
 use samara_dataplane::service::{Stall, Watchdog, WatchdogConfig, Watchlist};
@@ -41,13 +44,15 @@ pub fn command(prepared: Prepared) -> Result<(), Exit> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
     }
+    // First, alone: this needs privileges, and every thread that is started later inherits what is left of them.
+    let port = set_up(&prepared)?;
     let layout = &prepared.config.layout;
     manager::say("recovering");
     std::fs::create_dir_all(&layout.blocks)
         .map_err(|error| Exit::bad("node.data_dir", layout.blocks.display(), format!("a writable directory ({error})")))?;
     let store = RocksStore::open(&layout.blocks, prepared.genesis.chain).map_err(Exit::failed)?;
     let store: Arc<dyn BlockStore> = Arc::new(store);
-    let started = Started::new(&prepared, &store, stop)?;
+    let started = Started::new(&prepared, port, &store, stop)?;
     started.run()
 }
 
@@ -60,11 +65,10 @@ struct Started {
 }
 
 impl Started {
-    fn new(prepared: &Prepared, store: &Arc<dyn BlockStore>, stop: Arc<AtomicBool>) -> Result<Started, Exit> {
+    fn new(prepared: &Prepared, port: Box<dyn Port>, store: &Arc<dyn BlockStore>, stop: Arc<AtomicBool>) -> Result<Started, Exit> {
         let base = Instant::now();
         let boot_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let (port, rung) = open_port(prepared)?;
-        tracing::info!(rung, address = %port.local_addr(), "datagram port");
+        let rung = port.rung().to_string();
         let (to_hot, from_service) = ring::<ToHot>(RING_ITEMS).map_err(|error| Exit::Host(error.to_string()))?;
         let (to_service, from_hot) = ring::<ToService>(RING_ITEMS).map_err(|error| Exit::Host(error.to_string()))?;
         let roster = Arc::new(recover::roster_of(prepared));
@@ -135,20 +139,42 @@ fn service_exit(error: service::ServiceError) -> Exit {
     }
 }
 
-fn open_port(prepared: &Prepared) -> Result<(Box<dyn port::Port>, String), Exit> {
+/// The privileged part: limits, the port. Then privileges end.
+fn set_up(prepared: &Prepared) -> Result<Box<dyn Port>, Exit> {
+    // AF_XDP and io_uring pin memory, which is accounted as long as no capability exempts from it. Where it may not be raised, what is opened says so.
+    let limit = rustix::process::Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, limit);
+    let (port, why) = open_port(prepared)?;
+    tracing::info!(rung = port.rung(), why, address = %port.local_addr(), "datagram port");
+    if !prepared.config.keep_capabilities {
+        let given_up =
+            privilege::drop_all_but(kept(prepared)).map_err(|error| Exit::Host(format!("cannot give up privileges: {error}")))?;
+        tracing::info!(given_up, "privileges");
+    }
+    Ok(port)
+}
+
+/// What the rest of the start still needs.
+fn kept(prepared: &Prepared) -> privilege::CapabilitySet {
+    let metrics = prepared.config.metrics.listen.map(|listen| listen.port());
+    let mut ports = [prepared.client_listen().port(), prepared.sync_listen().port()].into_iter().chain(metrics);
+    if ports.any(|port| (1..1024).contains(&port)) { privilege::LOW_PORTS } else { privilege::CapabilitySet::empty() }
+}
+
+fn open_port(prepared: &Prepared) -> Result<(Box<dyn Port>, String), Exit> {
     let network = &prepared.config.network;
     let transport = match network.transport {
         TransportArg::Auto => Transport::Auto,
         TransportArg::Uring => Transport::Uring,
         TransportArg::Udp => Transport::Udp,
-        TransportArg::Xdp => {
-            return Err(Exit::Host("network.transport = xdp: this build has no AF_XDP port; use auto, uring or udp".into()));
-        }
+        TransportArg::Xdp => Transport::Xdp,
     };
     let frames = (network.frames / 2).clamp(64, 32_768);
-    let config =
+    let port =
         PortConfig { rx_frames: frames, tx_frames: frames, socket_buffer_bytes: network.socket_buffer_bytes, ..PortConfig::default() };
-    port::open(transport, prepared.datagram_listen(), &config).map_err(|error| Exit::Host(error.to_string()))
+    let wish = Wish { transport, port, xdp: network.xdp.clone() };
+    ladder::open(&wish, prepared.datagram_listen())
+        .map_err(|error| Exit::Host(one_line(&format!("network.transport = {transport}: {error}"))))
 }
 
 fn session_config(prepared: &Prepared, boot_ns: u64) -> SessionConfig {

@@ -4,14 +4,15 @@
 //!   rx_burst -> frames held by the caller -> release
 //!   tx_frame -> written by the caller -> tx (queued, gathered by destination) -> flush -> kernel
 //! ```
-//! [`Port`] is the seam between the reactor and the kernel. Two rungs stand behind it: [`uring::UringPort`] (multishot receive into a ring
-//! of provided buffers, batched sends) and [`udp::UdpPort`] (recvmmsg, sendmmsg). Both take UDP segmentation offload (GSO) when several
-//! queued frames go to one destination.
+//! [`Port`] is the seam between the reactor and the kernel. Behind it stand [`xdp::XdpPort`] (AF_XDP in three modes), [`uring::UringPort`]
+//! (multishot receive into a ring of provided buffers, batched sends) and [`udp::UdpPort`] (recvmmsg, sendmmsg); [`ladder`] chooses. The last
+//! two take UDP segmentation offload (GSO) when several queued frames go to one destination.
 //!
 //! Invariants: every frame is in exactly one place and [`Conservation::holds`]; each drop has a counter; no error of one destination delays
 //! or loses a datagram to another; nothing here blocks but [`Port::wait`]. A port may be opened on one thread and used on another, but once used it stays
 //! there.
 
+pub mod ladder;
 pub(crate) mod queue;
 mod settle;
 mod stats;
@@ -109,7 +110,7 @@ impl PortConfig {
         PortConfig { rx_frames: 16, tx_frames: 16, socket_buffer_bytes: 1 << 16, gso: true }
     }
 
-    fn check(&self) -> Result<(), PortError> {
+    pub(crate) fn check(&self) -> Result<(), PortError> {
         for (key, value) in [("rx_frames", self.rx_frames), ("tx_frames", self.tx_frames)] {
             if !(1..=1 << 15).contains(&value) {
                 return Err(PortError::Config { key, value, allowed: "1 to 32768" });
@@ -125,9 +126,11 @@ impl PortConfig {
 /// Which port to open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Transport {
-    /// The best rung that works here.
+    /// The best rung that works here; AF_XDP only with consent (see [`ladder`]).
     #[default]
     Auto,
+    /// AF_XDP or an error.
+    Xdp,
     /// io_uring or an error.
     Uring,
     /// recvmmsg and sendmmsg.
@@ -140,9 +143,10 @@ impl FromStr for Transport {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Transport::Auto),
+            "xdp" => Ok(Transport::Xdp),
             "uring" => Ok(Transport::Uring),
             "udp" => Ok(Transport::Udp),
-            other => Err(format!("transport {other:?}: allowed are auto, uring, udp")),
+            other => Err(format!("transport {other:?}: allowed are auto, xdp, uring, udp")),
         }
     }
 }
@@ -151,6 +155,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Transport::Auto => "auto",
+            Transport::Xdp => "xdp",
             Transport::Uring => "uring",
             Transport::Udp => "udp",
         })
@@ -193,26 +198,8 @@ pub enum PortError {
     },
 }
 
-/// Opens a port on `address` and says in one line which rung it took and why.
+/// Opens a port on `address` and says in one line which rung it took and why: [`ladder::open`] with defaults for AF_XDP.
 pub fn open(transport: Transport, address: SocketAddr, config: &PortConfig) -> Result<(Box<dyn Port>, String), PortError> {
-    match transport {
-        Transport::Udp => open_udp(address, config, "as told"),
-        Transport::Uring => open_uring(address, config, "as told"),
-        Transport::Auto => match open_uring(address, config, "best rung that works") {
-            Err(error @ PortError::Ring { .. }) => open_udp(address, config, &error.to_string()),
-            opened => opened,
-        },
-    }
-}
-
-fn open_udp(address: SocketAddr, config: &PortConfig, why: &str) -> Result<(Box<dyn Port>, String), PortError> {
-    let port = udp::UdpPort::bind(address, config)?;
-    let line = format!("udp (recvmmsg/sendmmsg): {why}");
-    Ok((Box::new(port), line))
-}
-
-fn open_uring(address: SocketAddr, config: &PortConfig, why: &str) -> Result<(Box<dyn Port>, String), PortError> {
-    let port = uring::UringPort::bind(address, config)?;
-    let line = format!("uring (multishot recvmsg, {}): {why}", port.mode());
-    Ok((Box::new(port), line))
+    let wish = ladder::Wish { transport, port: config.clone(), ..ladder::Wish::default() };
+    ladder::open(&wish, address)
 }

@@ -118,19 +118,45 @@ impl XdpPort {
 
     /// Binds `address` on several queues of one interface, a port for each: they share the filter, the kernel socket and the routing tables.
     pub fn bind_queues(address: SocketAddr, config: &XdpConfig, queues: &[u32]) -> Result<Vec<XdpPort>, PortError> {
-        config.port.check()?;
-        if config.port.rx_frames < 2 {
-            let (key, value) = ("rx_frames", config.port.rx_frames);
-            return Err(XdpError::Config { key, value, allowed: "2 to 32768" }.into());
-        }
-        if config.chunk_bytes != 2048 && config.chunk_bytes != 4096 {
-            let (key, value) = ("chunk_bytes", config.chunk_bytes);
-            return Err(XdpError::Config { key, value, allowed: "2048, 4096" }.into());
-        }
+        config.check()?;
         let socket = Arc::new(UdpSocket::bind(address, config.port.socket_buffer_bytes)?);
         let attachment = Attachment::new(&config.interface, config.mode, socket.local())?;
         let monitor = Arc::new(Monitor::start()?);
         queues.iter().map(|queue| XdpPort::open(config, *queue, &socket, &attachment, &monitor)).collect()
+    }
+
+    /// The first of `modes` that works on one queue, and what refused those before it. None of them: None. An error is one that no other mode avoids.
+    ///
+    /// Zero copy and native share one attachment, since attaching may reset the link. A program that a killed predecessor left is gone soon.
+    #[expect(clippy::type_complexity, reason = "a port or none, and a reason for each mode before it")]
+    pub fn bind_first(
+        address: SocketAddr,
+        config: &XdpConfig,
+        modes: &[XdpMode],
+    ) -> Result<(Option<XdpPort>, Vec<(XdpMode, PortError)>), PortError> {
+        config.check()?;
+        let socket = Arc::new(UdpSocket::bind(address, config.port.socket_buffer_bytes)?);
+        let monitor = Arc::new(Monitor::start()?);
+        let patience = Instant::now() + BIND_PATIENCE;
+        let (mut attached, mut refused): (Option<Arc<Attachment>>, _) = (None, Vec::new());
+        for mode in modes.iter().copied() {
+            let config = XdpConfig { mode, ..config.clone() };
+            let fits = |held: &Arc<Attachment>| (held.mode() == XdpMode::Skb) == (mode == XdpMode::Skb);
+            attached = attached.filter(fits);
+            let attachment = match attached.take() {
+                Some(held) => Ok(held),
+                None => attach_patiently(&config, socket.local(), patience),
+            };
+            let opened = attachment.map_err(PortError::from).and_then(|attachment| {
+                attached = Some(Arc::clone(&attachment));
+                XdpPort::open(&config, config.queue, &socket, &attachment, &monitor)
+            });
+            match opened {
+                Ok(port) => return Ok((Some(port), refused)),
+                Err(error) => refused.push((mode, error)),
+            }
+        }
+        Ok((None, refused))
     }
 
     fn open(
@@ -507,6 +533,20 @@ impl Port for XdpPort {
 impl AsRawFd for XdpPort {
     fn as_raw_fd(&self) -> RawFd {
         self.xsk.fd()
+    }
+}
+
+/// Attaches, and tries again until `patience` while another program is there.
+fn attach_patiently(config: &XdpConfig, local: SocketAddr, patience: Instant) -> Result<Arc<Attachment>, XdpError> {
+    loop {
+        match Attachment::new(&config.interface, config.mode, local) {
+            Err(XdpError::Step { source, .. })
+                if matches!(source.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) && Instant::now() < patience =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            attached => return attached,
+        }
     }
 }
 

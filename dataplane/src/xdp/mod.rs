@@ -27,7 +27,7 @@ use std::io;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::port::PortConfig;
+use crate::port::{PortConfig, PortError};
 
 /// How packets get from the driver to the socket, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,9 +113,28 @@ impl XdpConfig {
     }
 }
 
+impl XdpConfig {
+    pub(crate) fn check(&self) -> Result<(), PortError> {
+        self.port.check()?;
+        if self.port.rx_frames < 2 {
+            return Err(XdpError::Config { key: "rx_frames", value: self.port.rx_frames, allowed: "2 to 32768" }.into());
+        }
+        if self.chunk_bytes != 2048 && self.chunk_bytes != 4096 {
+            return Err(XdpError::Config { key: "chunk_bytes", value: self.chunk_bytes, allowed: "2048, 4096" }.into());
+        }
+        Ok(())
+    }
+}
+
 /// Why AF_XDP could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum XdpError {
+    /// There was no interface to try it on, or no privilege.
+    #[error("{0}")]
+    NotTried(String),
+    /// No mode of the ladder works.
+    #[error("{0}")]
+    NoMode(String),
     /// No interface of that name.
     #[error("interface {0:?} does not exist")]
     Interface(String),

@@ -16,11 +16,12 @@ use std::time::Duration;
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
+use rustix::thread::CapabilitySet;
 
 use super::XdpError;
 use super::route::{Address, Link, Mac, Neighbour, Route, Tables, Tag, Via};
@@ -119,6 +120,8 @@ impl Reader {
 }
 
 fn follow(shared: &Shared, events: &Socket, queries: &Socket, stopped: &UnixStream) {
+    // Reading the tables needs no privilege. Where they cannot be given up, there were none.
+    let _ = crate::privilege::drop_all_but(CapabilitySet::empty());
     let mut sleeper = Sleeper::default();
     let mut again = None;
     loop {
@@ -169,6 +172,45 @@ fn drain(events: &Socket) -> bool {
             Err(_) => return heard,
         }
     }
+}
+
+/// The interface that has an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub name: String,
+    pub is_veth: bool,
+}
+
+/// Who has `ip` in this thread's network namespace.
+pub(crate) fn holder(ip: IpAddr) -> io::Result<Option<Holder>> {
+    let socket = open(0)?;
+    let mut index = None;
+    dump(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
+        if let RouteNetlinkMessage::NewAddress(message) = message {
+            index = index.or(read_address(&message).filter(|address| address.ip == ip).map(|address| address.interface));
+        }
+    })?;
+    let mut found = None;
+    dump(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
+        if let RouteNetlinkMessage::NewLink(message) = message
+            && Some(message.header.index) == index
+        {
+            found = read_holder(&message);
+        }
+    })?;
+    Ok(found)
+}
+
+fn read_holder(message: &LinkMessage) -> Option<Holder> {
+    let name = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let is_veth = message.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
+        _ => false,
+    });
+    Some(Holder { name, is_veth })
 }
 
 fn open(groups: u32) -> io::Result<Socket> {

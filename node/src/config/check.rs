@@ -1,12 +1,15 @@
 //! Ranges and relations of the configuration, in one place.
 
-use super::raw::{Raw, RawReactor};
+use super::raw::{Raw, RawReactor, RawXdp, RawXdpMode};
 use super::{Client, Layout, Log, Mempool, MetricsListen, Network, NodeConfig, Reactor};
 use crate::exit::Exit;
+use samara_dataplane::port::ladder::XdpWish;
+use samara_dataplane::xdp::{BusyPoll, XdpMode};
 use samara_types::ChainId;
 use samara_types::digest::Digest;
 use samara_types::transaction::TRANSACTION_BYTES_MAX;
 use std::path::Path;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Turns what was read into a configuration whose every value can be used.
@@ -19,6 +22,7 @@ pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
         transport: raw.network.transport,
         frames: range("network.frames", raw.network.frames, 256, 1 << 20)?,
         socket_buffer_bytes: range("network.socket_buffer_bytes", raw.network.socket_buffer_bytes, 64 << 10, 1 << 30)?,
+        xdp: xdp(raw.network.xdp)?,
     };
     if !network.frames.is_power_of_two() {
         return Err(Exit::bad("network.frames", network.frames, "a power of two"));
@@ -40,6 +44,7 @@ pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
         genesis: directory.join(&raw.node.genesis),
         keys: directory.join(&raw.node.keys),
         index: raw.node.index,
+        keep_capabilities: raw.node.keep_capabilities,
         layout: Layout::new(&directory.join(&raw.node.data_dir)),
         network,
         reactor: reactor(&raw.reactor)?,
@@ -48,6 +53,26 @@ pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
         metrics: MetricsListen { listen: raw.metrics.listen },
         log: Log { level: raw.log.level, format: raw.log.format },
     })
+}
+
+fn xdp(raw: RawXdp) -> Result<XdpWish, Exit> {
+    if let Some(name) = raw.interface.as_ref().filter(|name| name.is_empty() || name.len() > 15 || name.contains('/')) {
+        return Err(Exit::bad("network.xdp.interface", name, "the name of a network interface, 1 to 15 bytes"));
+    }
+    let queue = range("network.xdp.queue", raw.queue.into(), 0, 255)? as u32;
+    if ![2048, 4096].contains(&raw.frame_bytes) {
+        return Err(Exit::bad("network.xdp.frame_bytes", raw.frame_bytes, "2048, 4096"));
+    }
+    let time = Duration::from_micros(range("network.xdp.busy_poll_us", raw.busy_poll_us, 0, 1000)? as u64);
+    let budget = range("network.xdp.busy_poll_budget", raw.busy_poll_budget, 1, 64)? as u16;
+    let mode = match raw.mode {
+        RawXdpMode::Auto => None,
+        RawXdpMode::ZeroCopy => Some(XdpMode::ZeroCopy),
+        RawXdpMode::Native => Some(XdpMode::Native),
+        RawXdpMode::Skb => Some(XdpMode::Skb),
+    };
+    let busy_poll = (!time.is_zero()).then(|| BusyPoll { time, budget, ..BusyPoll::default() });
+    Ok(XdpWish { interface: raw.interface, queue, mode, chunk_bytes: raw.frame_bytes as usize, busy_poll })
 }
 
 fn reactor(raw: &RawReactor) -> Result<Reactor, Exit> {

@@ -41,6 +41,8 @@ pub(super) struct RawNode {
     pub keys: PathBuf,
     pub data_dir: PathBuf,
     pub index: Option<u16>,
+    #[serde(default)]
+    pub keep_capabilities: bool,
 }
 
 #[derive(Deserialize)]
@@ -51,11 +53,46 @@ pub(super) struct RawNetwork {
     pub transport: TransportArg,
     pub frames: u64,
     pub socket_buffer_bytes: u64,
+    pub xdp: RawXdp,
 }
 
 impl Default for RawNetwork {
     fn default() -> Self {
-        RawNetwork { listen: None, sync_listen: None, transport: TransportArg::Auto, frames: 8192, socket_buffer_bytes: 4 << 20 }
+        RawNetwork {
+            listen: None,
+            sync_listen: None,
+            transport: TransportArg::Auto,
+            frames: 8192,
+            socket_buffer_bytes: 4 << 20,
+            xdp: RawXdp::default(),
+        }
+    }
+}
+
+/// How AF_XDP is attached.
+#[derive(Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum RawXdpMode {
+    Auto,
+    ZeroCopy,
+    Native,
+    Skb,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawXdp {
+    pub interface: Option<String>,
+    pub queue: u32,
+    pub mode: RawXdpMode,
+    pub frame_bytes: u64,
+    pub busy_poll_us: u64,
+    pub busy_poll_budget: u64,
+}
+
+impl Default for RawXdp {
+    fn default() -> Self {
+        RawXdp { interface: None, queue: 0, mode: RawXdpMode::Auto, frame_bytes: 2048, busy_poll_us: 0, busy_poll_budget: 64 }
     }
 }
 

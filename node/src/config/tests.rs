@@ -28,6 +28,7 @@ fn every_key_of_the_example_is_a_key_and_every_commented_one_too() {
     let text = std::fs::read_to_string(path).unwrap();
     let uncommented: Vec<_> = text.lines().map(|line| line.strip_prefix("#! ").unwrap_or(line)).collect();
     let config = load(&uncommented.join("\n")).unwrap();
+    assert!(config.network.xdp.interface.is_some());
     let optional = [config.network.listen, config.network.sync_listen, config.client.listen, config.metrics.listen];
     assert!(optional.iter().all(Option::is_some) && config.index.is_some());
     assert!(config.reactor.hot_core.is_some() && config.reactor.service_core.is_some());
@@ -45,7 +46,10 @@ fn what_genesis_writes_is_a_configuration() {
 fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
     let zeros = "0".repeat(64);
     let cases = [
-        (BASE.replace("[node]", "[node]\ncolour = 1"), "node.colour = 1: unknown key, allowed are genesis, keys, data_dir, index"),
+        (
+            BASE.replace("[node]", "[node]\ncolour = 1"),
+            "node.colour = 1: unknown key, allowed are genesis, keys, data_dir, index, keep_capabilities",
+        ),
         (format!("{BASE}[nodes]\n"), "nodes = map: unknown key, allowed are chain, node, network"),
         (BASE.replace("keys = \"k\"\n", ""), "node.keys is missing"),
         (BASE.replace(&zeros, "12"), "chain.id = 12: allowed is 64 hexadecimal digits"),

@@ -26,8 +26,8 @@ pub struct Create {
     pub fault_stake: Option<u64>,
     /// Parameters.
     pub params: Params,
-    /// Host of all addresses.
-    pub host: IpAddr,
+    /// Host of all addresses; or one for each validator, which then all use the same ports.
+    pub hosts: Vec<IpAddr>,
     /// First port.
     pub base_port: u16,
     /// Transport written into the configurations.
@@ -54,7 +54,7 @@ impl Create {
             stakes,
             fault_stake: None,
             params,
-            host: [127, 0, 0, 1].into(),
+            hosts: vec![[127, 0, 0, 1].into()],
             base_port,
             transport: TransportArg::Auto,
         })
@@ -81,6 +81,7 @@ impl Create {
 
     /// Fresh keys and the genesis that names them.
     pub fn make(&self) -> Result<(Genesis, Vec<Keyring>), Exit> {
+        assert!(self.hosts.len() == 1 || self.hosts.len() == self.stakes.len(), "one host, or one for each validator");
         self.check_stakes()?;
         let keyrings: Vec<Keyring> = self.stakes.iter().map(|_| Keyring::generate()).collect();
         let entries = self.stakes.iter().zip(&keyrings).map(|(stake, keyring)| entry(*stake, keyring)).collect();
@@ -92,7 +93,11 @@ impl Create {
     }
 
     fn addresses(&self, index: u16) -> Addresses {
-        let port = |at: u16| SocketAddr::new(self.host, self.base_port + index * PORTS_EACH as u16 + at);
+        let (host, first) = match self.hosts[..] {
+            [host] => (host, self.base_port + index * PORTS_EACH as u16),
+            _ => (self.hosts[usize::from(index)], self.base_port),
+        };
+        let port = |at: u16| SocketAddr::new(host, first + at);
         Addresses { datagram: port(0), client: port(1), sync: port(2) }
     }
 
@@ -172,7 +177,7 @@ fn parameters(args: &ParamArgs) -> Result<Params, Exit> {
 pub fn command(args: &GenesisArgs) -> Result<(), Exit> {
     let mut create = Create::new(args.validators, &args.stakes, &args.params, args.base_port)?;
     create.name.clone_from(&args.name);
-    create.host = args.host;
+    create.hosts = vec![args.host];
     create.fault_stake = args.fault_stake;
     let genesis = create.write(&args.out)?;
     println!("chain {}", samara_types::digest::hex(&genesis.chain.0));

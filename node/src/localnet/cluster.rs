@@ -1,5 +1,6 @@
 //! The validators of a localnet: start, readiness, kill, restart, usage, orderly end.
 
+use super::lan::Lan;
 use super::process::{Process, Usage, describe};
 use crate::bridge::Distribution;
 use crate::config::CONFIG_FILE;
@@ -31,7 +32,8 @@ struct Member {
 }
 
 /// All validators of a localnet.
-pub struct Cluster {
+pub struct Cluster<'a> {
+    lan: Option<&'a Lan>,
     program: PathBuf,
     environment: Vec<(&'static str, String)>,
     /// Where each validator's metrics endpoint listens; none if empty.
@@ -53,9 +55,9 @@ pub struct MemberUse {
     pub killed: u32,
 }
 
-impl Cluster {
+impl<'a> Cluster<'a> {
     /// The validators of `genesis` in `dir`, to be run by `program`; none runs yet. `environment` overrides their configurations.
-    pub fn new(program: PathBuf, dir: &Path, genesis: &Genesis, environment: Vec<(&'static str, String)>) -> Cluster {
+    pub fn new(program: PathBuf, dir: &Path, genesis: &Genesis, environment: Vec<(&'static str, String)>) -> Cluster<'a> {
         let member = |(index, addresses): (usize, &crate::genesis::Addresses)| Member {
             directory: validator_directory(dir, index),
             client: addresses.client,
@@ -67,11 +69,17 @@ impl Cluster {
             killed: 0,
         };
         let members = genesis.addresses.iter().enumerate().map(member).collect();
-        Cluster { program, environment, metrics: Vec::new(), members, rss_kib: Distribution::default() }
+        Cluster { lan: None, program, environment, metrics: Vec::new(), members, rss_kib: Distribution::default() }
+    }
+
+    /// Gives each validator the namespace of its seat.
+    pub fn on(mut self, lan: Option<&'a Lan>) -> Cluster<'a> {
+        self.lan = lan;
+        self
     }
 
     /// Gives each validator a metrics endpoint.
-    pub fn with_metrics(mut self, listen: Vec<SocketAddr>) -> Cluster {
+    pub fn with_metrics(mut self, listen: Vec<SocketAddr>) -> Cluster<'a> {
         assert!(listen.len() == self.members.len() || listen.is_empty(), "an address for each validator");
         self.metrics = listen;
         self
@@ -92,7 +100,9 @@ impl Cluster {
         let environment: Vec<_> = self.environment.iter().cloned().chain(listen).collect();
         let config = member.directory.join(CONFIG_FILE);
         let arguments = [OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];
-        member.process = Some(Process::start(&self.program, &arguments, &environment, &member.directory.join("log"))?);
+        let namespace = self.lan.map(|lan| lan.member(index));
+        let log = member.directory.join("log");
+        member.process = Some(Process::start_in(namespace, &self.program, &arguments, &environment, &log)?);
         Ok(())
     }
 

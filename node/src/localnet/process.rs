@@ -1,7 +1,9 @@
 //! One validator process: its own process group, dead when we are dead, its CPU time and memory from `/proc`.
 
 use crate::exit::Exit;
+use crate::netns::{self, Namespace};
 use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,6 +33,17 @@ impl Process {
         environment: &[(&'static str, String)],
         log: &Path,
     ) -> Result<Process, Exit> {
+        Process::start_in(None, program, arguments, environment, log)
+    }
+
+    /// The same in a network namespace.
+    pub fn start_in(
+        namespace: Option<&Namespace>,
+        program: &Path,
+        arguments: &[&std::ffi::OsStr],
+        environment: &[(&'static str, String)],
+        log: &Path,
+    ) -> Result<Process, Exit> {
         let open = || File::options().create(true).append(true).open(log);
         let failed = |error: std::io::Error| Exit::failed(format!("cannot start {}: {error}", program.display()));
         let (out, err) = (open().map_err(failed)?, open().map_err(failed)?);
@@ -43,7 +56,9 @@ impl Process {
             .stderr(err)
             .process_group(0);
         let parent = std::process::id();
-        // SAFETY: between fork and exec only prctl, getppid and raise run: all are async-signal-safe and touch no memory of ours.
+        let namespace = namespace.map(|namespace| namespace.as_fd().as_raw_fd());
+        // SAFETY: between fork and exec only prctl, getppid, raise and setns run: all are async-signal-safe and touch no memory of ours. The child's copy of
+        // the namespace's descriptor is open until exec, since the caller holds the namespace until this function returns.
         unsafe {
             command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -51,7 +66,7 @@ impl Process {
                 if libc::getppid() != parent as libc::pid_t {
                     libc::raise(libc::SIGKILL);
                 }
-                Ok(())
+                namespace.map_or(Ok(()), |namespace| netns::enter(BorrowedFd::borrow_raw(namespace)))
             });
         }
         Ok(Process { child: command.spawn().map_err(failed)?, reaped: None })

@@ -238,7 +238,8 @@ impl Report {
     }
 }
 
-fn plain(header: &[&str]) -> Table {
+/// A table without lines, numbers to the right.
+pub(super) fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

@@ -1,12 +1,13 @@
 //! The course of a localnet run.
 
 use super::cluster::Cluster;
+use super::lan::{self, Lan};
 use super::progress::Progress;
 use super::report::Report;
 use super::schedule::{Event, Schedule};
 use super::verify::{self, Findings};
 use crate::bridge::NodeSnapshot;
-use crate::cli::LocalnetArgs;
+use crate::cli::{LocalnetArgs, TransportArg};
 use crate::exit::Exit;
 use crate::genesis::{Create, GENESIS_FILE, Genesis, validator_directory};
 use crate::inspect::open_store;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-const VALIDATORS: usize = 6;
+pub(super) const VALIDATORS: usize = 6;
 const DURATION: Duration = Duration::from_secs(20);
 /// How long transactions that were offered may take to become final after the last offer.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -32,15 +33,11 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 /// The command.
 pub fn command(args: &LocalnetArgs) -> Result<(), Exit> {
-    let tx_size = check_size(args.tx_size)?;
-    let interrupted = on_interrupt()?;
-    let place = Place::choose(args);
-    let genesis = chain(args, &place)?;
-    let duration = if args.blocks.is_some() { None } else { Some(args.duration.unwrap_or(DURATION)) };
-    let schedule = Schedule::new(&args.kill, &args.restart, genesis.set.len(), duration)?;
-    crate::keys::make_directory("--report", &place.report)?;
-    let run = Run { args, tx_size, place: &place, genesis: &genesis, duration, interrupted: &interrupted };
-    let report = run.execute(schedule)?;
+    let course = Course { interrupted: on_interrupt()? };
+    if !args.compare.is_empty() {
+        return super::compare::command(args, &course);
+    }
+    let (report, place) = course.run(args, None)?;
     report.write(&place.report)?;
     if args.json {
         println!("{}", report.json());
@@ -52,6 +49,39 @@ pub fn command(args: &LocalnetArgs) -> Result<(), Exit> {
     }
     place.remove_temporary();
     Ok(())
+}
+
+/// What runs of one command share.
+pub(super) struct Course {
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Course {
+    /// One run, on `lan` if the chain lives on such a network, or on one made for it. This thread stays where clients are.
+    pub(super) fn run(&self, args: &LocalnetArgs, lan: Option<&Lan>) -> Result<(Report, Place), Exit> {
+        let tx_size = check_size(args.tx_size)?;
+        let place = Place::choose(args);
+        let genesis = chain(args, &place)?;
+        let duration = if args.blocks.is_some() { None } else { Some(args.duration.unwrap_or(DURATION)) };
+        let schedule = Schedule::new(&args.kill, &args.restart, genesis.set.len(), duration)?;
+        crate::keys::make_directory("--report", &place.report)?;
+        let made = (lan.is_none() && Lan::is_of(&genesis)).then(|| Lan::new(genesis.set.len())).transpose()?;
+        made.iter().try_for_each(Lan::enter)?;
+        let lan = lan.or(made.as_ref());
+        let run = Run { args, tx_size, place: &place, genesis: &genesis, duration, interrupted: &self.interrupted, lan };
+        let report = run.execute(schedule)?;
+        Ok((report, place))
+    }
+
+    /// Whether SIGINT or SIGTERM came.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// The report directory of the whole command.
+    pub(super) fn report_directory(&self, args: &LocalnetArgs) -> PathBuf {
+        Place::choose(args).report
+    }
 }
 
 /// SIGINT and SIGTERM end the load; a second one ends us at once (the kernel takes the validators along).
@@ -67,8 +97,9 @@ fn on_interrupt() -> Result<Arc<AtomicBool>, Exit> {
 
 /// Where data and report go. Without `--dir` the data lies in the report directory and goes when all checks hold: the disk it is
 /// on decides what a synced write costs, so a memory file system would flatter the figures.
-struct Place {
-    report: PathBuf,
+pub(super) struct Place {
+    /// Report directory.
+    pub(super) report: PathBuf,
     data: PathBuf,
     temporary: bool,
 }
@@ -91,7 +122,8 @@ impl Place {
         (0..validators).map(log).collect()
     }
 
-    fn remove_temporary(&self) {
+    /// Removes data that nobody asked to keep.
+    pub(super) fn remove_temporary(&self) {
         if self.temporary {
             // Left-over data is a nuisance, not a failure of the run.
             let _ = std::fs::remove_dir_all(&self.data);
@@ -105,7 +137,10 @@ fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
     if !path.exists() {
         let validators = args.validators.unwrap_or(VALIDATORS);
         let mut create = Create::new(validators, &args.stakes, &args.params, args.base_port.unwrap_or(1))?;
-        if args.base_port.is_none() {
+        if args.transport == TransportArg::Xdp || args.namespaces {
+            create.hosts = (0..validators).map(Lan::host).collect();
+            create.base_port = args.base_port.unwrap_or(lan::BASE_PORT);
+        } else if args.base_port.is_none() {
             create.base_port = free_ports(validators)?;
         }
         create.transport = args.transport;
@@ -121,11 +156,21 @@ fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
         let allowed = "a directory without a chain when stakes, ports or parameters are given: genesis.toml fixes them";
         return Err(Exit::bad("--dir", place.data.display(), allowed));
     }
+    if args.transport == TransportArg::Xdp && !Lan::is_of(&genesis) {
+        return Err(Exit::bad(
+            "--dir",
+            place.data.display(),
+            "a chain begun with --transport xdp or --namespaces: the addresses are in its genesis",
+        ));
+    }
     Ok(genesis)
 }
 
 /// Addresses for the metrics endpoints: the ports behind those of the chain, or, where one is in use, whatever the kernel gives.
-fn metrics_addresses(genesis: &Genesis) -> Vec<SocketAddr> {
+fn metrics_addresses(genesis: &Genesis, lan: bool) -> Vec<SocketAddr> {
+    if lan {
+        return genesis.addresses.iter().map(|addresses| SocketAddr::new(addresses.client.ip(), lan::METRICS_PORT)).collect();
+    }
     let last = genesis.addresses.iter().flat_map(|each| [each.datagram, each.client, each.sync]).map(|address| address.port()).max();
     let first = last.unwrap_or(0).saturating_add(1);
     let address = |at: usize| {
@@ -137,14 +182,16 @@ fn metrics_addresses(genesis: &Genesis) -> Vec<SocketAddr> {
 }
 
 /// Says where the endpoints are, and leaves the list where Prometheus reads it (`file_sd_configs`).
-fn announce_metrics(cluster: &Cluster, data: &Path, validators: usize) {
+fn announce_metrics(cluster: &Cluster, data: &Path, validators: usize, lan: bool) {
     let urls: Vec<(usize, String)> = (0..validators).filter_map(|index| Some((index, cluster.metrics_url(index)?))).collect();
     let target = |(index, url): &(usize, String)| {
         let address = url.trim_start_matches("http://").trim_end_matches("/metrics");
         serde_json::json!({ "targets": [address], "labels": { "validator": index.to_string() } })
     };
     if let (Some((_, first)), Some((_, last))) = (urls.first(), urls.last()) {
-        eprintln!("samara: metrics at {first} .. {last}; watch with: samara monitor --dir {}", data.display());
+        // Where clients are on a network of its own, this process is too.
+        let there = if lan { format!("nsenter --net=/proc/{}/ns/net ", std::process::id()) } else { String::new() };
+        eprintln!("samara: metrics at {first} .. {last}; watch with: {there}samara monitor --dir {}", data.display());
         let targets: Vec<_> = urls.iter().map(target).collect();
         // A convenience for whoever runs Prometheus beside the localnet.
         let _ = std::fs::write(data.join("prometheus-targets.json"), format!("{:#}\n", serde_json::Value::from(targets)));
@@ -178,17 +225,18 @@ struct Run<'a> {
     /// None: until enough blocks are final.
     duration: Option<Duration>,
     interrupted: &'a AtomicBool,
+    lan: Option<&'a Lan>,
 }
 
 impl Run<'_> {
     fn execute(&self, schedule: Schedule) -> Result<Report, Exit> {
         let transport = ("SAMARA_NETWORK__TRANSPORT", self.args.transport.as_str().to_string());
         let program = std::env::current_exe().map_err(|error| Exit::failed(format!("cannot find our own program: {error}")))?;
-        let metrics = if self.args.no_metrics { Vec::new() } else { metrics_addresses(self.genesis) };
-        let mut cluster = Cluster::new(program, &self.place.data, self.genesis, vec![transport]).with_metrics(metrics);
+        let metrics = if self.args.no_metrics { Vec::new() } else { metrics_addresses(self.genesis, self.lan.is_some()) };
+        let mut cluster = Cluster::new(program, &self.place.data, self.genesis, vec![transport]).on(self.lan).with_metrics(metrics);
         eprintln!("samara: starting {} validators in {}", self.genesis.set.len(), self.place.data.display());
         let start_height = cluster.start_all(|| self.interrupted.load(Ordering::Relaxed))?;
-        announce_metrics(&cluster, &self.place.data, self.genesis.set.len());
+        announce_metrics(&cluster, &self.place.data, self.genesis.set.len(), self.lan.is_some());
         cluster.begin_measuring();
 
         let started = Instant::now();

@@ -9,12 +9,10 @@
 //! them away, and with them the interfaces and the XDP programs on them. Nothing is made in the namespace the command was started in.
 
 use crate::exit::Exit;
-use rustix::thread::{CpuSet, LinkNameSpaceType, UnshareFlags};
-use std::fs::File;
-use std::io::Write;
+use crate::netns::Namespace;
+pub use crate::netns::on_a_thread;
+use rustix::thread::CpuSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
-use std::process::{Command, Stdio};
 
 /// Port of both ends in the namespaces.
 const PORT: u16 = 7_000;
@@ -53,7 +51,7 @@ impl Side {
 
 /// The two ends and the wire between them.
 pub struct Net {
-    spaces: Option<[File; 2]>,
+    spaces: Option<[Namespace; 2]>,
     cores: [usize; 2],
     addresses: [SocketAddr; 2],
 }
@@ -61,32 +59,24 @@ pub struct Net {
 impl Net {
     /// Two namespaces and their wires. Fails without privileges.
     pub fn veth(cores: [usize; 2]) -> Result<Net, Exit> {
-        let spaces = [new_namespace()?, new_namespace()?];
+        let spaces = [Namespace::new()?, Namespace::new()?];
         let addresses = [([10, 77, 0, 1], PORT).into(), ([10, 77, 0, 2], PORT).into()];
-        let net = Net { spaces: Some(spaces), cores, addresses };
-        let task = std::process::id();
-        let far = format!("/proc/{task}/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&net.spaces.as_ref().expect("just made")[1]));
-        net.ip(
-            Side::Near,
-            &format!(
-                "link add near0 address 02:00:00:00:77:01 type veth peer name far0 address 02:00:00:00:77:02 netns {far}\n\
+        let far = spaces[Side::Far as usize].path();
+        spaces[Side::Near as usize].ip(&format!(
+            "link add near0 address 02:00:00:00:77:01 type veth peer name far0 address 02:00:00:00:77:02 netns {far}\n\
                  link add cnear0 type veth peer name cfar0 netns {far}\n\
                  link set near0 addrgenmode none\nlink set cnear0 addrgenmode none\n\
                  addr add 10.77.0.1/24 dev near0\n\
                  link set lo up\nlink set near0 up\nlink set cnear0 up\n\
                  neigh add 10.77.0.2 lladdr 02:00:00:00:77:02 dev near0 nud permanent\n\
                  route add 10.77.1.0/24 via 10.77.0.2 dev near0\n"
-            ),
-        )?;
-        net.ip(
-            Side::Far,
-            "link set far0 addrgenmode none\nlink set cfar0 addrgenmode none\n\
+        ))?;
+        spaces[Side::Far as usize].ip("link set far0 addrgenmode none\nlink set cfar0 addrgenmode none\n\
              addr add 10.77.0.2/24 dev far0\n\
              link set lo up\nlink set far0 up\nlink set cfar0 up\n\
              neigh add 10.77.0.1 lladdr 02:00:00:00:77:01 dev far0 nud permanent\n\
-             route add local 10.77.1.0/24 dev lo\n",
-        )?;
-        Ok(net)
+             route add local 10.77.1.0/24 dev lo\n")?;
+        Ok(Net { spaces: Some(spaces), cores, addresses })
     }
 
     /// Loopback, for hosts and users without the privilege to make namespaces.
@@ -128,32 +118,11 @@ impl Net {
     /// Moves the calling thread into the namespace of `side` and onto its core. What it starts inherits both.
     pub fn enter(&self, side: Side) -> Result<(), Exit> {
         if let Some(spaces) = &self.spaces {
-            let space = spaces[side as usize].as_fd();
-            rustix::thread::move_into_link_name_space(space, Some(LinkNameSpaceType::Network))
-                .map_err(|error| Exit::Host(format!("setns: {error}")))?;
+            spaces[side as usize].enter()?;
         }
         let mut cores = CpuSet::new();
         cores.set(self.core(side));
         rustix::thread::sched_setaffinity(None, &cores).map_err(|error| Exit::Host(format!("core {}: {error}", self.core(side))))
-    }
-
-    fn ip(&self, side: Side, script: &str) -> Result<(), Exit> {
-        let run = || {
-            self.enter(side)?;
-            let failed = |error: std::io::Error| Exit::Host(format!("ip (iproute2) makes the veth pair and cannot run: {error}"));
-            let mut command = Command::new("ip");
-            command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-            let mut child = command.spawn().map_err(failed)?;
-            // A child that ended early says why on stderr.
-            let _ = child.stdin.take().expect("it is piped").write_all(script.as_bytes());
-            let output = child.wait_with_output().map_err(failed)?;
-            if output.status.success() {
-                return Ok(());
-            }
-            let text = crate::exit::one_line(&String::from_utf8_lossy(&output.stderr));
-            Err(Exit::Host(format!("ip could not make the veth pair: {text}")))
-        };
-        on_a_thread(run)
     }
 }
 
@@ -163,19 +132,4 @@ pub fn cores() -> [usize; 2] {
     let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
     let first = cores.next().unwrap_or(0);
     [first, cores.next().unwrap_or(first)]
-}
-
-/// A namespace that lives as long as the returned descriptor.
-fn new_namespace() -> Result<File, Exit> {
-    on_a_thread(|| {
-        // SAFETY: only the network namespace of this thread is unshared; the table of descriptors stays that of the process.
-        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }
-            .map_err(|error| Exit::Host(format!("a network namespace: {error}; run as root (CAP_SYS_ADMIN)")))?;
-        File::open("/proc/thread-self/ns/net").map_err(|error| Exit::Host(format!("/proc/thread-self/ns/net: {error}")))
-    })
-}
-
-/// Runs `work` on a thread of its own, which may change its namespace and core.
-pub fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, Exit> + Send) -> Result<T, Exit> {
-    std::thread::scope(|scope| scope.spawn(work).join().unwrap_or_else(|_| Err(Exit::failed("a thread of the harness panicked"))))
 }

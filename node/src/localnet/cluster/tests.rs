@@ -21,7 +21,7 @@ impl Stage {
     }
 
     /// A cluster whose validators are this script.
-    fn cluster(&self, script: &str) -> Cluster {
+    fn cluster(&self, script: &str) -> Cluster<'static> {
         let program = self.directory.path().join("validator.sh");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();

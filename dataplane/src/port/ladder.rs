@@ -1,0 +1,150 @@
+//! Which port to open: zero copy, native copy and skb AF_XDP, then io_uring, then recvmmsg; by trying, not by tables of drivers.
+//!
+//! ```text
+//!   auto:  consent? -> xdp-zerocopy -> xdp-native -> xdp-skb -> uring -> udp        each step down is remembered with its reason
+//!   xdp:               xdp-zerocopy -> xdp-native -> xdp-skb -> error               mode set: only that one of the three
+//!   uring, udp: that one or an error
+//! ```
+//! Consent: attaching a program makes some drivers reset their link for seconds, and drivers have crashed hosts with it. So `auto` takes AF_XDP only on an
+//! interface that the operator named, or when the address to listen on lies on a veth, which has no hardware to upset. Who asks for `xdp` has consented: the
+//! interface is the one with the address. Zero copy and native share one attachment, so a driver that has no zero copy resets its link once.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::xdp::XdpPort;
+use super::{Port, PortConfig, PortError, Transport, udp, uring};
+use crate::privilege;
+use crate::xdp::netlink::{self, Holder};
+use crate::xdp::{BusyPoll, XdpConfig, XdpError, XdpMode};
+
+/// Longest reason in the line: a verifier log is longer than any.
+const REASON_CHARS_MAX: usize = 300;
+
+/// What to open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Which rungs may be taken.
+    pub transport: Transport,
+    /// Frames and kernel sockets.
+    pub port: PortConfig,
+    /// AF_XDP, if it is taken.
+    pub xdp: XdpWish,
+}
+
+/// How to take AF_XDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdpWish {
+    /// The interface; the one that has the listen address if None.
+    pub interface: Option<String>,
+    /// Its queue.
+    pub queue: u32,
+    /// Only this mode; the best that works if None.
+    pub mode: Option<XdpMode>,
+    /// 2,048 or 4,096: see [`XdpConfig::chunk_bytes`].
+    pub chunk_bytes: usize,
+    /// Preferred busy polling.
+    pub busy_poll: Option<BusyPoll>,
+}
+
+impl Default for XdpWish {
+    fn default() -> Self {
+        XdpWish { interface: None, queue: 0, mode: None, chunk_bytes: 2048, busy_poll: None }
+    }
+}
+
+/// Opens the best port of the wish on `address` and says in one line which rung that is, why, and what refused each better one.
+pub fn open(wish: &Wish, address: SocketAddr) -> Result<(Box<dyn Port>, String), PortError> {
+    wish.port.check()?;
+    let mut refused = Vec::new();
+    if matches!(wish.transport, Transport::Auto | Transport::Xdp)
+        && let Some((port, what)) = try_xdp(wish, address, &mut refused)?
+    {
+        return Ok(finish(wish, Box::new(port), &what, &refused));
+    }
+    if wish.transport != Transport::Udp {
+        match uring::UringPort::bind(address, &wish.port) {
+            Ok(port) => {
+                let what = format!("uring (multishot recvmsg, {})", port.mode());
+                return Ok(finish(wish, Box::new(port), &what, &refused));
+            }
+            Err(error @ PortError::Ring { .. }) if wish.transport == Transport::Auto => refused.push(format!("uring: {}", brief(&error))),
+            Err(error) => return Err(error),
+        }
+    }
+    let port = udp::UdpPort::bind(address, &wish.port)?;
+    Ok(finish(wish, Box::new(port), "udp (recvmmsg, sendmmsg)", &refused))
+}
+
+/// AF_XDP, or None with the reasons noted. An error when nothing else may be taken, or when nothing else would help.
+fn try_xdp(wish: &Wish, address: SocketAddr, refused: &mut Vec<String>) -> Result<Option<(XdpPort, String)>, PortError> {
+    let forced = wish.transport == Transport::Xdp;
+    let interface = match interface(wish, address.ip()) {
+        Ok(interface) => interface,
+        Err(why) if forced => return Err(XdpError::NotTried(why).into()),
+        Err(why) => {
+            refused.push(format!("AF_XDP was not tried: {why}"));
+            return Ok(None);
+        }
+    };
+    let modes = wish.xdp.mode.map_or(XdpMode::LADDER.to_vec(), |mode| vec![mode]);
+    let config = XdpConfig {
+        interface,
+        queue: wish.xdp.queue,
+        mode: modes[0],
+        port: wish.port.clone(),
+        chunk_bytes: wish.xdp.chunk_bytes,
+        busy_poll: wish.xdp.busy_poll,
+    };
+    let (port, refusals) = XdpPort::bind_first(address, &config, &modes)?;
+    refused.extend(refusals.iter().map(|(mode, error)| format!("{mode}: {}", brief(error))));
+    if forced && port.is_none() {
+        return Err(XdpError::NoMode(refused.join("; ")).into());
+    }
+    Ok(port.map(|port| {
+        let what = port.describe();
+        (port, what)
+    }))
+}
+
+/// The interface to use, or why there is none.
+fn interface(wish: &Wish, ip: IpAddr) -> Result<String, String> {
+    let missing = privilege::missing_for_xdp();
+    if !missing.is_empty() {
+        return Err(format!("this process has no {}", missing.join(", ")));
+    }
+    if let Some(interface) = &wish.xdp.interface {
+        return Ok(interface.clone());
+    }
+    if ip.is_unspecified() {
+        return Err(format!("network.xdp.interface is not set, and {ip} is on no interface"));
+    }
+    let holder =
+        netlink::holder(ip).map_err(|error| format!("network.xdp.interface is not set, and netlink tells no interface: {error}"))?;
+    match holder {
+        None => Err(format!("network.xdp.interface is not set, and no interface has {ip}")),
+        Some(Holder { name, .. }) if ip.is_loopback() => Err(format!("{name} is loopback, which AF_XDP does not speed up")),
+        Some(Holder { name, is_veth }) if is_veth || wish.transport == Transport::Xdp => Ok(name),
+        Some(Holder { name, .. }) => Err(format!("network.xdp.interface is not set, and attaching to {name} could reset its link")),
+    }
+}
+
+/// The line for the log.
+fn finish(wish: &Wish, port: Box<dyn Port>, what: &str, refused: &[String]) -> (Box<dyn Port>, String) {
+    let why = if wish.transport == Transport::Auto { "the best rung that works" } else { "as told" };
+    let mut line = format!("{what}: {why}");
+    refused.iter().for_each(|reason| line.push_str(&format!("; {reason}")));
+    // The kernel reports twice what it granted.
+    let granted = port.stats().receive_buffer_bytes / 2;
+    if granted < wish.port.socket_buffer_bytes {
+        let wanted = wish.port.socket_buffer_bytes;
+        line.push_str(&format!("; the receive buffer has {granted} of {wanted} B: raise net.core.rmem_max or give CAP_NET_ADMIN"));
+    }
+    (port, line)
+}
+
+/// An error as part of a line.
+fn brief(error: &PortError) -> String {
+    let text = error.to_string();
+    let joined = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    joined.trim_start_matches("AF_XDP: ").chars().take(REASON_CHARS_MAX).collect()
+}
