@@ -138,7 +138,7 @@ pub struct Traffic {
     pub overrun: u64,
     /// Dropped because the receiver's or the sender's NIC was being reset.
     pub reset: u64,
-    /// Arrived where no process ran.
+    /// Arrived where no process ran, or another one than it was sent to: sessions end with their process.
     pub nobody: u64,
     /// Larger than its kind may be: refused by the receiver before it is looked at.
     pub oversize: u64,

@@ -36,8 +36,9 @@ const EVENTS_MAX: u64 = 30_000_000;
 /// Something at a time.
 #[derive(Debug)]
 enum Happening {
-    Arrive { from: usize, to: usize, kind: MessageKind, bytes: Arc<[u8]> },
-    Deliver { from: usize, to: usize, kind: MessageKind, bytes: Arc<[u8]> },
+    /// `session` is the receiver's incarnation when it was sent: a new process opens nothing of an old one's sessions.
+    Arrive { from: usize, to: usize, session: u32, kind: MessageKind, bytes: Arc<[u8]> },
+    Deliver { from: usize, to: usize, session: u32, kind: MessageKind, bytes: Arc<[u8]> },
     Node { node: usize, incarnation: u32, task: Task },
     Wake(usize),
     Start(usize),
@@ -227,7 +228,7 @@ impl<'a> World<'a> {
         let mut content: &[u8] = &[];
         match happening {
             Happening::Arrive { from, to, kind, .. } => put(1, *from, *to, *kind as u64),
-            Happening::Deliver { from, to, kind, bytes } => {
+            Happening::Deliver { from, to, kind, bytes, .. } => {
                 put(2, *from, *to, *kind as u64);
                 content = bytes;
             }
@@ -248,12 +249,12 @@ impl<'a> World<'a> {
 
     fn handle(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrive { from, to, kind, bytes } => match self.network.arrive(self.now, to, bytes.len()) {
-                Arrival::Now => self.deliver(from, to, kind, &bytes),
-                Arrival::At(at) => self.at(at, Happening::Deliver { from, to, kind, bytes }),
+            Happening::Arrive { from, to, session, kind, bytes } => match self.network.arrive(self.now, to, bytes.len()) {
+                Arrival::Now => self.deliver(from, to, session, kind, &bytes),
+                Arrival::At(at) => self.at(at, Happening::Deliver { from, to, session, kind, bytes }),
                 Arrival::Dropped => {}
             },
-            Happening::Deliver { from, to, kind, bytes } => self.deliver(from, to, kind, &bytes),
+            Happening::Deliver { from, to, session, kind, bytes } => self.deliver(from, to, session, kind, &bytes),
             Happening::Node { node, incarnation, task } => {
                 self.honest(node, |honest, scene| {
                     if honest.incarnation() == incarnation {
@@ -383,16 +384,17 @@ impl<'a> World<'a> {
 
     fn post(&mut self, from: usize, to: usize, kind: MessageKind, bytes: &Arc<[u8]>) {
         for at in self.network.send(self.now, from, to, kind, bytes.len()).into_iter().flatten() {
-            self.at(at, Happening::Arrive { from, to, kind, bytes: Arc::clone(bytes) });
+            let session = self.actors[to].honest().map_or(0, Node::incarnation);
+            self.at(at, Happening::Arrive { from, to, session, kind, bytes: Arc::clone(bytes) });
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, kind: MessageKind, bytes: &Arc<[u8]>) {
+    fn deliver(&mut self, from: usize, to: usize, session: u32, kind: MessageKind, bytes: &Arc<[u8]>) {
         if bytes.len() > kind.bytes_max() {
             self.network.traffic.oversize += 1;
             return;
         }
-        if self.actors[to].honest().is_some_and(|node| !node.is_up()) {
+        if self.actors[to].honest().is_some_and(|node| !node.is_up() || node.incarnation() != session) {
             self.network.traffic.nobody += 1;
             return;
         }

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const SLACK: u64 = 1_500_000;
 /// A batch of gossip is filled for 2 ms, and its receiver collects for 4.
 const GOSSIP: u64 = 6_000_000;
+/// A body is asked for by digest, from one holder after another, of which some may be hostile: 30, 60, 120 ms.
+const FETCH: u64 = 250_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
@@ -39,6 +41,8 @@ pub struct Timing {
     due: BTreeMap<(Nanos, u64), (View, Due, Nanos)>,
     number: u64,
     offered: BTreeMap<TransactionId, Nanos>,
+    /// When a view with a hostile leader was last entered first.
+    hostile_led: Option<Nanos>,
 }
 
 impl Timing {
@@ -56,6 +60,7 @@ impl Timing {
             due: BTreeMap::new(),
             number: 0,
             offered: BTreeMap::new(),
+            hostile_led: None,
         }
     }
 
@@ -86,14 +91,20 @@ impl Timing {
     }
 
     fn entered(&mut self, at: Nanos, view: View) {
-        if !self.settled || !self.started.insert(view) {
+        if !self.started.insert(view) {
+            return;
+        }
+        if self.facts.hostile[self.facts.schedule.leader(view).at()] {
+            self.hostile_led = Some(at);
+        }
+        if !self.settled {
             return;
         }
         self.expect(at, self.delta + SLACK, view, Due::Entered);
         self.expect(at, self.leave_within(), view, Due::Left);
         // After a hostile leader's view an ancestor's body may have to be fetched first; the paper's votes carry it.
-        let hostile = |view| self.facts.hostile[self.facts.schedule.leader(view).at()];
-        if (0..=3).all(|back| !hostile(View(view.0.saturating_sub(back)))) {
+        let fetch = self.facts.params.view_timeout.0 / 20 + FETCH;
+        if self.hostile_led.is_none_or(|led| at.since(led).0 > fetch) {
             self.expect(at, self.final_within(), view, Due::Final);
         }
     }
