@@ -8,6 +8,8 @@ mod agreement;
 mod certificates;
 mod durability;
 mod evidence;
+mod forwarding;
+mod gaps;
 mod memory;
 mod quorums;
 #[cfg(test)]
@@ -22,7 +24,9 @@ use crate::swarm::Plan;
 use crate::trace::{Event, What};
 use samara_types::message::{ArchivedCertificate, ArchivedNullify, ArchivedVote, VOTE_SIGNATURE_BYTES, access};
 use samara_types::{Digest, LeaderSchedule, MessageKind, Nanos, Params, View};
+use samara_validator::restart::MempoolLimits;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// The bytes of a vote's signature as sent.
@@ -143,6 +147,8 @@ pub struct Facts {
     pub hostile: Vec<bool>,
     /// The chain's parameters.
     pub params: Params,
+    /// What a validator may hold of transactions that wait.
+    pub mempool: MempoolLimits,
     /// Who leads.
     pub schedule: LeaderSchedule,
     /// Clocks are off by up to this.
@@ -163,6 +169,7 @@ impl Facts {
             l: total - f,
             hostile: (0..plan.validators()).map(|seat| plan.is_hostile(seat)).collect(),
             params: plan.params,
+            mempool: plan.mempool,
             schedule: cluster.schedule.clone(),
             drift_ppm: plan.drift_ppm.unsigned_abs(),
             cluster: Arc::clone(cluster),
@@ -196,7 +203,8 @@ pub enum Said {
 }
 
 impl Said {
-    fn of(what: &What) -> Option<Said> {
+    /// Of a message that was sent, if it is one of these.
+    pub fn of(what: &What) -> Option<Said> {
         let What::Sent(_, kind, bytes) = what else { return None };
         match kind {
             MessageKind::Vote => access::<ArchivedVote>(bytes).map(|v| Said::Vote(View(v.view.to_native()), Digest(v.digest), v.signature)),
@@ -208,6 +216,19 @@ impl Said {
                 signers: c.signers.to_vec(),
             }),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Said::Vote(view, digest, _) => write!(f, "a vote in view {view} for {digest}"),
+            Said::Nullify(view, _) => write!(f, "a nullify of view {view}"),
+            Said::Certificate { view, digest, kind, signers } => {
+                let kind = ["nullification", "M-notarization", "L-notarization"].get(usize::from(*kind)).unwrap_or(&"unknown certificate");
+                write!(f, "a {kind} of view {view}, {digest}, signers {signers:?}")
+            }
         }
     }
 }
@@ -240,6 +261,8 @@ impl Checkers {
             Box::new(evidence::Guilt::new(&facts)),
             Box::new(memory::Memory::new(&facts)),
             Box::new(traffic::Conservation),
+            Box::new(gaps::Gaps::new(&facts)),
+            Box::new(forwarding::Forwarding::new(&facts)),
             Box::new(transactions::Transactions::new(&facts)),
             Box::new(timing::Timing::new(&facts)),
             Box::new(Alarms),

@@ -96,6 +96,8 @@ pub struct Frame {
     pub cluster: Arc<Cluster>,
     /// The chain's parameters.
     pub params: Params,
+    /// What it holds of transactions that wait.
+    pub mempool: MempoolLimits,
     /// Its disk's speed.
     pub speed: DiskSpeed,
     /// From a message to the end of its burst.
@@ -207,8 +209,8 @@ impl Node {
         let amnesia = opened.remembered.amnesia;
         let (cluster, params) = (Arc::clone(&self.frame.cluster), self.frame.params);
         let history = StoredHistory(&self.disk.store);
-        let (recovery, app) =
-            restart::recover(&history, &cluster.roster, &params, MEMPOOL, opened.remembered).expect("what was stored is well-formed");
+        let (recovery, app) = restart::recover(&history, &cluster.roster, &params, self.frame.mempool, opened.remembered)
+            .expect("what was stored is well-formed");
         let height = recovery.tip.height;
         let keys = &cluster.keys[self.frame.me];
         let config = Config {

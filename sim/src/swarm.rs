@@ -8,8 +8,10 @@ use crate::disk::DiskSpeed;
 use crate::hostile;
 use crate::kit;
 use crate::net::{Link, Nic};
-use crate::node::PersistPoint;
+use crate::node::{MEMPOOL, PersistPoint};
+use samara_crypto::Mutant;
 use samara_types::{Nanos, Params};
+use samara_validator::restart::MempoolLimits;
 use std::fmt;
 
 /// Something the world does to the cluster.
@@ -58,6 +60,28 @@ pub struct NetworkPlan {
     pub nic: Nic,
 }
 
+/// Where the machines stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// One-way latency of each pair from [`NetworkPlan::base_ms`].
+    Drawn,
+    /// Evenly over the ten regions of [`crate::study::regions`], with their latencies and deviations.
+    Regions,
+}
+
+/// What work costs on a machine's one core. All zero: nothing takes time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cpu {
+    /// A datagram that arrives: receiving, opening, admission.
+    pub receive: Nanos,
+    /// A datagram that leaves: sealing and sending.
+    pub send: Nanos,
+    /// A vote or nullify that is signed.
+    pub sign: Nanos,
+    /// A pairing check.
+    pub pairing_check: Nanos,
+}
+
 /// Transactions offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -82,6 +106,12 @@ pub struct Plan {
     pub hostile: Vec<(usize, hostile::Kind)>,
     /// Honest validators that may lose or damage what is on their disks. With the hostile ones their stake stays within f.
     pub fragile: Vec<usize>,
+    /// Where the machines stand.
+    pub placement: Placement,
+    /// What their work costs.
+    pub cpu: Cpu,
+    /// What they hold of transactions that wait.
+    pub mempool: MempoolLimits,
     /// The network while there are faults.
     pub network: NetworkPlan,
     /// Every disk.
@@ -104,6 +134,8 @@ pub struct Plan {
     pub watch_for: Nanos,
     /// More hostile stake than the model bears: nobody promises to go on.
     pub beyond_model: bool,
+    /// A known bug planted in every honest validator.
+    pub mutant: Option<Mutant>,
 }
 
 impl Plan {
@@ -124,6 +156,9 @@ impl Plan {
             params,
             hostile: Vec::new(),
             fragile: Vec::new(),
+            placement: Placement::Drawn,
+            cpu: Cpu::default(),
+            mempool: MEMPOOL,
             network: NetworkPlan { base_ms: (2, 10), link, nic },
             speed: DiskSpeed { base: Nanos(80_000), jitter: Nanos(200_000), stall_ppm: 0, stall: Nanos(0) },
             burst: Nanos(20_000),
@@ -135,6 +170,7 @@ impl Plan {
             settle_within: Nanos::from_millis(20_000),
             watch_for: Nanos::from_millis(1_000),
             beyond_model: false,
+            mutant: None,
         }
     }
 
@@ -158,6 +194,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} seed {}: {} validators, stakes {:?}", self.name, self.seed, self.validators(), self.stakes)?;
         writeln!(f, "  hostile {:?}, fragile {:?}, beyond the model: {}", self.hostile, self.fragile, self.beyond_model)?;
+        if let Some(mutant) = self.mutant {
+            writeln!(f, "  with the planted bug {}", mutant.as_str())?;
+        }
         writeln!(f, "  params {:?}", self.params)?;
         writeln!(f, "  network {:?}", self.network)?;
         writeln!(f, "  disk {:?}, burst {:?}, drift {} ppm, load {:?}", self.speed, self.burst, self.drift_ppm, self.load)?;

@@ -17,7 +17,8 @@ use crate::hostile;
 use crate::kit::{Cluster, Kit};
 use crate::net::{Arrival, Network};
 use crate::node::{Effect, Frame, Node, Scene, Task};
-use crate::swarm::{Fault, Plan};
+use crate::study::regions::{REGIONS, one_way_ms};
+use crate::swarm::{Cpu, Fault, Placement, Plan};
 use crate::trace::{Event, Stop, Target, What};
 use samara_types::{Digest, Height, MessageKind, Nanos, View};
 use std::cmp::Reverse;
@@ -37,15 +38,41 @@ const EVENTS_MAX: u64 = 30_000_000;
 #[derive(Debug)]
 enum Happening {
     /// `session` is the receiver's incarnation when it was sent: a new process opens nothing of an old one's sessions.
-    Arrive { from: usize, to: usize, session: u32, kind: MessageKind, bytes: Arc<[u8]> },
-    Deliver { from: usize, to: usize, session: u32, kind: MessageKind, bytes: Arc<[u8]> },
-    Node { node: usize, incarnation: u32, task: Task },
+    Arrive {
+        from: usize,
+        to: usize,
+        session: u32,
+        kind: MessageKind,
+        bytes: Arc<[u8]>,
+    },
+    Deliver {
+        from: usize,
+        to: usize,
+        session: u32,
+        kind: MessageKind,
+        bytes: Arc<[u8]>,
+    },
+    Node {
+        node: usize,
+        incarnation: u32,
+        task: Task,
+    },
     Wake(usize),
     Start(usize),
     Fault(usize),
     Client(u64),
-    Serve { client: usize, incarnation: u32, server: usize, from: Height },
-    Answered { client: usize, incarnation: u32, server: usize, answer: Option<Answer> },
+    Serve {
+        client: usize,
+        incarnation: u32,
+        server: usize,
+        from: Height,
+    },
+    Answered {
+        client: usize,
+        incarnation: u32,
+        server: usize,
+        answer: Option<Answer>,
+    },
     Sample,
 }
 
@@ -127,12 +154,16 @@ pub struct World<'a> {
     view: View,
     acknowledged: u64,
     effects: VecDeque<Effect>,
+    /// When each machine's core is through with what arrived.
+    core_free: Vec<Nanos>,
+    /// How long the call that is being carried out has kept the core before the next message leaves.
+    spent: Nanos,
 }
 
 impl<'a> World<'a> {
     /// The world of a plan, before its first event.
     pub fn new(plan: &'a Plan, kit: &'a mut Kit) -> World<'a> {
-        let cluster = kit.cluster(&plan.stakes);
+        let cluster = kit.cluster_with(&plan.stakes, plan.mutant);
         let mut dice = Dice::new(plan.seed, "world");
         let network = network(plan, &mut dice);
         let actors = (0..plan.validators()).map(|seat| actor(plan, &cluster, seat, &mut dice)).collect();
@@ -163,6 +194,8 @@ impl<'a> World<'a> {
             view: View(0),
             acknowledged: 0,
             effects: VecDeque::new(),
+            core_free: vec![Nanos(0); plan.validators()],
+            spent: Nanos(0),
             plan,
         }
     }
@@ -249,11 +282,17 @@ impl<'a> World<'a> {
 
     fn handle(&mut self, happening: Happening) {
         match happening {
-            Happening::Arrive { from, to, session, kind, bytes } => match self.network.arrive(self.now, to, bytes.len()) {
-                Arrival::Now => self.deliver(from, to, session, kind, &bytes),
-                Arrival::At(at) => self.at(at, Happening::Deliver { from, to, session, kind, bytes }),
-                Arrival::Dropped => {}
-            },
+            Happening::Arrive { from, to, session, kind, bytes } => {
+                let through = match self.network.arrive(self.now, to, bytes.len()) {
+                    Arrival::Now => self.now,
+                    Arrival::At(at) => at,
+                    Arrival::Dropped => return,
+                };
+                match self.core_takes(to, through) {
+                    at if at == self.now => self.deliver(from, to, session, kind, &bytes),
+                    at => self.at(at, Happening::Deliver { from, to, session, kind, bytes }),
+                }
+            }
             Happening::Deliver { from, to, session, kind, bytes } => self.deliver(from, to, session, kind, &bytes),
             Happening::Node { node, incarnation, task } => {
                 self.honest(node, |honest, scene| {
@@ -292,13 +331,21 @@ impl<'a> World<'a> {
     fn honest(&mut self, seat: usize, act: impl FnOnce(&mut Node, &mut Scene<'_>)) {
         let Actor::Honest(node) = &mut self.actors[seat] else { return };
         let was_up = node.is_up();
+        let checks_before = pairing_checks(node);
         let mut effects = std::mem::take(&mut self.effects);
         act(node, &mut Scene { now: self.now, effects: &mut effects, kit: self.kit });
         let (incarnation, is_up) = (node.incarnation(), node.is_up());
+        let signed = effects.iter().filter(|effect| matches!(effect, Effect::Saw(What::Persist(..)))).count() as u64;
+        let checks = pairing_checks(node).saturating_sub(checks_before);
+        self.spent = Nanos(signed * self.plan.cpu.sign.0 + checks * self.plan.cpu.pairing_check.0);
         while let Some(effect) = effects.pop_front() {
             self.effect(seat, incarnation, effect);
         }
         self.effects = effects;
+        if self.spent.0 > 0 {
+            self.core_free[seat] = self.core_free[seat].max(self.now).after(self.spent);
+            self.spent = Nanos(0);
+        }
         if was_up && !is_up && self.phase != Phase::Over {
             self.restart_later(seat);
         }
@@ -325,6 +372,7 @@ impl<'a> World<'a> {
         };
         act(&mut **hostile, &mut stage);
         let Stage { sends, wake, .. } = stage;
+        self.spent = Nanos(0);
         for (target, kind, bytes) in sends {
             self.send(seat, target, kind, bytes);
         }
@@ -383,10 +431,20 @@ impl<'a> World<'a> {
     }
 
     fn post(&mut self, from: usize, to: usize, kind: MessageKind, bytes: &Arc<[u8]>) {
-        for at in self.network.send(self.now, from, to, kind, bytes.len()).into_iter().flatten() {
+        self.spent = self.spent.after(self.plan.cpu.send);
+        for at in self.network.send(self.now.after(self.spent), from, to, kind, bytes.len()).into_iter().flatten() {
             let session = self.actors[to].honest().map_or(0, Node::incarnation);
             self.at(at, Happening::Arrive { from, to, session, kind, bytes: Arc::clone(bytes) });
         }
+    }
+
+    /// When the receiver's core is through with a datagram that left the ring at `at`.
+    fn core_takes(&mut self, to: usize, at: Nanos) -> Nanos {
+        if self.plan.cpu == Cpu::default() {
+            return at;
+        }
+        self.core_free[to] = self.core_free[to].max(at).after(self.plan.cpu.receive);
+        self.core_free[to]
     }
 
     fn deliver(&mut self, from: usize, to: usize, session: u32, kind: MessageKind, bytes: &Arc<[u8]>) {
@@ -597,6 +655,11 @@ impl<'a> World<'a> {
     }
 }
 
+/// Checks the process has made so far; 0 while none runs.
+fn pairing_checks(node: &Node) -> u64 {
+    node.validator().map_or(0, |validator| validator.consensus().stats().pairing_checks)
+}
+
 fn task_number(task: &Task) -> u64 {
     match task {
         Task::Pass => 0,
@@ -612,8 +675,15 @@ fn task_number(task: &Task) -> u64 {
 fn network(plan: &Plan, dice: &mut Dice) -> Network {
     let (validators, (low, high)) = (plan.validators(), plan.network.base_ms);
     let mut links = vec![plan.network.link; validators * validators];
-    for link in &mut links {
-        link.base = Nanos(plan.network.link.base.0 + dice.millis(low, high).0 + 50_000);
+    for (pair, link) in links.iter_mut().enumerate() {
+        match plan.placement {
+            Placement::Drawn => link.base = Nanos(plan.network.link.base.0 + dice.millis(low, high).0 + 50_000),
+            Placement::Regions => {
+                let region = |machine: usize| machine * REGIONS.len() / validators;
+                let (mean, deviation) = one_way_ms(region(pair / validators), region(pair % validators));
+                (link.base, link.deviation) = (Nanos((mean * 1e6) as u64), Nanos((deviation * 1e6) as u64));
+            }
+        }
     }
     Network::new(links, vec![plan.network.nic; validators], Dice::new(plan.seed, "network"))
 }
@@ -627,6 +697,7 @@ fn actor(plan: &Plan, cluster: &Arc<Cluster>, seat: usize, dice: &mut Dice) -> A
         me: seat,
         cluster: Arc::clone(cluster),
         params: plan.params,
+        mempool: plan.mempool,
         speed: plan.speed,
         burst: plan.burst,
         drift_ppm: dice.range(0, 2 * drift) as i64 - drift as i64,

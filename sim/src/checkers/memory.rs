@@ -1,7 +1,6 @@
 //! I21, I22: what a validator holds stays below bounds that follow from the configuration, restated here.
 
 use super::{Checker, Court, Facts, Promise, Said};
-use crate::node::MEMPOOL;
 use crate::trace::{Event, Held, What};
 
 /// Views ahead and retained, restated from the limits of rotor and consensus.
@@ -24,8 +23,8 @@ impl Memory {
                 // Certified blocks in repair come on top, 32 of them.
                 reassembly_bytes: 16 * view + 32 * view,
                 reassembly_views: u64::MAX,
-                mempool_transactions: MEMPOOL.transactions_max as u64,
-                mempool_bytes: MEMPOOL.bytes_max as u64,
+                mempool_transactions: facts.mempool.transactions_max as u64,
+                mempool_bytes: facts.mempool.bytes_max as u64,
                 open_views: 0,
                 open_span: 0,
             },
