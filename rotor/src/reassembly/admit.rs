@@ -6,7 +6,7 @@
 //! What the state of a slice refuses whoever sent it is refused before a committee is drawn, a committee is kept with its variant, and a wrong
 //! seat is a strike: so committees drawn are bounded by strikes and by what leaders signed, not by what peers send.
 
-use super::view::{VARIANT_BYTES, VARIANTS_MAX, ViewState};
+use super::view::{VARIANT_BYTES, VARIANTS_MAX, Variant, ViewState};
 use super::{Event, Incoming, Reassembly, STRIKES_MAX, ShredAccepted, ShredReject};
 use crate::seats::Seats;
 use crate::wire::{ReceivedShred, parse_announcement};
@@ -64,26 +64,26 @@ impl Reassembly {
             checked => checked?,
         }
         let leaf = incoming.leaf.unwrap_or_else(|| shred.leaf());
-        let at = match known {
+        let (at, needed) = match known {
             Some(at) => {
-                let variant = self.state(shred.view).variant_mut(shred.slice, at).ok_or(ShredReject::Full)?;
+                let variant = self.variant_mut(&shred, at).ok_or(ShredReject::Full)?;
                 if !variant.is_proven_by(&shred, &leaf) {
                     // The leader signed another root with this very signature: the path is forged, no signature needs to be looked at.
                     return Err(self.strike(from, shred.view, Offence::BadProof, ShredReject::BadProof));
                 }
-                at
+                (at, variant.needs())
             }
             None => {
                 let commitment = shred.root(&leaf).and_then(|root| shred.commitment(root)).ok_or(ShredReject::Malformed)?;
-                self.admit_commitment(now, roster, from, commitment, shred.signature())?
+                let at = self.admit_commitment(now, roster, from, commitment, shred.signature())?;
+                (at, self.variant_mut(&shred, at).map_or(0, |variant| variant.needs()))
             }
         };
-        let needed = self.views.get(&shred.view).and_then(|state| state.variant(shred.slice, at)).map_or(0, |variant| variant.needs());
         if needed > 0 && !self.make_room(shred.view, needed) {
             return Err(ShredReject::Full);
         }
         let places = if needed > 0 { self.spare.pop().unwrap_or_default() } else { Vec::new() };
-        let variant = self.state(shred.view).variant_mut(shred.slice, at).ok_or(ShredReject::Full)?;
+        let variant = self.variant_mut(&shred, at).ok_or(ShredReject::Full)?;
         if !variant.is_collecting() {
             return Err(ShredReject::Done);
         }
@@ -96,13 +96,20 @@ impl Reassembly {
             return if relay { Ok(ShredAccepted { relay }) } else { Err(ShredReject::Duplicate) };
         }
         variant.since = now;
+        let is_enough = variant.deficit() == 0;
         self.counts.served[from.at()] += u64::from(from != self.schedule.leader(shred.view));
         if needed > 0 {
             self.recharge(shred.view);
             self.keep_seats(&shred, direct, at);
         }
-        self.decode_if_enough(now, shred.view, shred.slice, at);
+        if is_enough {
+            self.decode_if_enough(now, shred.view, shred.slice, at);
+        }
         Ok(ShredAccepted { relay })
+    }
+
+    fn variant_mut(&mut self, shred: &ReceivedShred<'_>, at: usize) -> Option<&mut Variant> {
+        self.views.get_mut(&shred.view)?.variant_mut(shred.slice, at)
     }
 
     /// What can be said without looking at a slice: the shred, and whether its block travels direct.
