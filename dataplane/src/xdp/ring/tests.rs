@@ -146,6 +146,7 @@ fn reading_from_an_empty_ring_is_a_mistake() {
 }
 
 mod under_loom {
+    use loom::cell::UnsafeCell;
     use loom::sync::Arc;
     use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -161,11 +162,12 @@ mod under_loom {
         }
     }
 
-    /// Slots are relaxed atomics: loom then hands out every value that the indices' ordering does not forbid.
+    /// Slots are relaxed atomics: loom then hands out every value that the indices' ordering does not forbid. The cell beside each is looked into for reading
+    /// and for writing: loom reports a write that a read does not happen before.
     struct Memory {
         producer: AtomicU32,
         consumer: AtomicU32,
-        slots: [AtomicU64; 2],
+        slots: [(AtomicU64, UnsafeCell<()>); 2],
     }
 
     #[derive(Clone)]
@@ -192,11 +194,13 @@ mod under_loom {
         }
 
         fn read(&self, slot: u32) -> u64 {
-            self.0.slots[slot as usize].load(Ordering::Relaxed)
+            let (value, guard) = &self.0.slots[slot as usize];
+            guard.with(|_| value.load(Ordering::Relaxed))
         }
 
         fn write(&mut self, slot: u32, entry: u64) {
-            self.0.slots[slot as usize].store(entry, Ordering::Relaxed);
+            let (value, guard) = &self.0.slots[slot as usize];
+            guard.with_mut(|_| value.store(entry, Ordering::Relaxed));
         }
     }
 
@@ -211,7 +215,7 @@ mod under_loom {
             let side = Side(Arc::new(Memory {
                 producer: AtomicU32::new(start),
                 consumer: AtomicU32::new(start),
-                slots: [AtomicU64::new(100), AtomicU64::new(100)],
+                slots: [(AtomicU64::new(100), UnsafeCell::new(())), (AtomicU64::new(100), UnsafeCell::new(()))],
             }));
             let mut producer = Producer::new(side.clone());
             let mut consumer = Consumer::new(side);
