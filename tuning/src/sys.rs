@@ -1,9 +1,11 @@
-//! The one room with `unsafe`: the ethtool request of `ioctl(2)`.
+//! The one room with `unsafe`: the ethtool request of `ioctl(2)`, and in [`probe`] the calls that try what the kernel permits.
 //!
 //! A request is a block of memory that starts with the command number; the kernel reads and writes the structure of that command in it
 //! (`linux/ethtool.h`). Obligation of this room: the block is larger than whatever the kernel may write for the command. The kernel sizes
 //! its answers by what the request says (features, indirection table, rules) or by counts of its own (names and statistics); blocks have
 //! [`SLACK`] bytes beyond what the caller asked for, so that a count which grew since it was read does no harm.
+
+pub(crate) mod probe;
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -56,6 +56,8 @@ pub trait Ethtool {
     fn write(&self, interface: &str, item: &Item, value: &str) -> Result<(), HostError>;
     /// Every offload: name, on, fixed.
     fn features(&self, interface: &str) -> Result<Vec<Feature>, HostError>;
+    /// What the driver does for XDP, in the words of the kernel's netlink family `netdev`: `basic`, `redirect`, `xsk-zerocopy`, ...
+    fn xdp_features(&self, interface: &str) -> Result<Vec<String>, HostError>;
     /// Counters of the driver (`ethtool -S`).
     fn statistics(&self, interface: &str) -> Result<Vec<(String, u64)>, HostError>;
 }

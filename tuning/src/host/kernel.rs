@@ -2,6 +2,7 @@
 
 use crate::host::error::HostError;
 use crate::host::ethtool::{CHANNELS, Ethtool, Feature, Item, RINGS, Reading, UdpRule, table_text};
+use crate::host::netdev;
 use crate::sys::Request;
 use std::io;
 
@@ -84,6 +85,10 @@ impl Ethtool for Kernel {
             Some(libc::EPERM) => HostError::NotPermitted(what.clone()),
             _ => HostError::writing(&what, value, error),
         })
+    }
+
+    fn xdp_features(&self, interface: &str) -> Result<Vec<String>, HostError> {
+        netdev::xdp_features(interface).map_err(|error| HostError::reading(&format!("{interface} xdp-features"), error))
     }
 
     fn features(&self, interface: &str) -> Result<Vec<Feature>, HostError> {

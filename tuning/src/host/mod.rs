@@ -15,6 +15,7 @@ pub mod ethtool;
 mod files;
 pub mod irq;
 mod kernel;
+mod netdev;
 pub mod recorded;
 
 pub use cpus::CpuSet;

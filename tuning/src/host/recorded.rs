@@ -8,6 +8,7 @@
 //!                rxhash      udp4 sd
 //!                ntuple      7 udp4 dst-port 8001 queue 2
 //!                statistics  rx_missed_errors 0
+//!                xdp         basic redirect xsk-zerocopy
 //! ```
 //!
 //! Behaviour of real drivers that plans trip over: ring sizes are rounded up to a power of two; counts above the largest are refused; a
@@ -147,6 +148,10 @@ impl Ethtool for Recorded {
             fixed: row.get(2).is_some_and(|word| word == "fixed"),
         };
         Ok(rows.iter().filter(|row| !row.is_empty()).map(feature).collect())
+    }
+
+    fn xdp_features(&self, interface: &str) -> Result<Vec<String>, HostError> {
+        Ok(self.rows(interface, "xdp")?.concat())
     }
 
     fn statistics(&self, interface: &str) -> Result<Vec<(String, u64)>, HostError> {
