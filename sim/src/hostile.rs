@@ -1,11 +1,13 @@
 //! Hostile modules by name.
 
 mod all_signer;
+mod bait;
 mod equivocator;
 pub mod puppet;
 mod silent;
 
 pub use all_signer::AllSigner;
+pub use bait::Bait;
 pub use equivocator::Equivocator;
 pub use silent::Silent;
 
@@ -20,6 +22,8 @@ pub enum Kind {
     Equivocator,
     /// Votes for every block and nullifies every view it hears of.
     AllSigner,
+    /// One of those that bring a planted bug out; not in the swarm.
+    Bait(Bait),
 }
 
 impl Kind {
@@ -32,6 +36,7 @@ impl Kind {
             Kind::Silent => "silent",
             Kind::Equivocator => "equivocator",
             Kind::AllSigner => "all_signer",
+            Kind::Bait(bait) => bait.as_str(),
         }
     }
 
@@ -41,6 +46,7 @@ impl Kind {
             Kind::Silent => Box::new(Silent),
             Kind::Equivocator => Box::new(Equivocator::default()),
             Kind::AllSigner => Box::new(AllSigner::default()),
+            Kind::Bait(bait) => bait.make(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! process; a [`Memo`] a thread remembers verdicts by their exact inputs, which changes no result.
 
 use samara_crypto::{
-    IdentitySecret, Keyring, Memo, Roster, SessionSecret, VerifiedTransaction, VoteSecret, sign_transaction, verify_batch,
+    IdentitySecret, Keyring, Memo, Mutant, Roster, SessionSecret, VerifiedTransaction, VoteSecret, sign_transaction, verify_batch,
 };
 use samara_types::{ChainId, Digest, Epoch, LeaderSchedule, Params, SigningDomain, Stake, ValidatorEntry, ValidatorIndex, ValidatorSet};
 use std::collections::{BTreeMap, HashMap};
@@ -56,7 +56,7 @@ impl Cluster {
 #[derive(Default)]
 pub struct Kit {
     memo: Arc<Memo>,
-    clusters: BTreeMap<Stakes, Arc<Cluster>>,
+    clusters: BTreeMap<(Stakes, Option<Mutant>), Arc<Cluster>>,
     signed: HashMap<(ChainId, u64, usize), VerifiedTransaction>,
     verified: HashMap<(ChainId, Vec<u8>), Option<VerifiedTransaction>>,
 }
@@ -75,10 +75,17 @@ impl Kit {
     /// # Panics
     /// If no set may have these stakes.
     pub fn cluster(&mut self, stakes: &[u64]) -> Arc<Cluster> {
-        if let Some(known) = self.clusters.get(stakes) {
+        self.cluster_with(stakes, None)
+    }
+
+    /// The same, with a known bug planted in whoever uses it.
+    pub fn cluster_with(&mut self, stakes: &[u64], mutant: Option<Mutant>) -> Arc<Cluster> {
+        let name = (stakes.to_vec(), mutant);
+        if let Some(known) = self.clusters.get(&name) {
             return Arc::clone(known);
         }
         let plain = checked_roster(stakes);
+        let plain = mutant.map_or(Arc::clone(&plain), |mutant| Arc::new(Roster::clone(&plain).planted(mutant)));
         let roster = Arc::new(Roster::clone(&plain).with_memo(Arc::clone(&self.memo)));
         let keys = (0..stakes.len() as u16).map(|index| {
             let keys = keyring(index);
@@ -87,7 +94,7 @@ impl Kit {
         let beacon = Digest::of("samara 2026 simulator beacon", &[]);
         let schedule = LeaderSchedule::new(roster.set(), &beacon, Epoch(0));
         let cluster = Arc::new(Cluster { roster, plain, keys: keys.collect(), schedule, beacon });
-        self.clusters.insert(stakes.to_vec(), Arc::clone(&cluster));
+        self.clusters.insert(name, Arc::clone(&cluster));
         cluster
     }
 

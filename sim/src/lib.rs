@@ -14,6 +14,8 @@
 //! | `net` | datagrams between machines |
 //! | `clients`, `kit` | transactions; keys, rosters and remembered verdicts |
 //! | `trace`, `checkers` | what is observed; what must hold |
+//! | `mutants` | known bugs, each killed by a named scenario |
+//! | `search` | exhaustive exploration of the rules, shrinking of failing plans |
 //! | `runner`, `report` | many seeds on many threads; JSON and text |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -27,11 +29,13 @@ pub mod dice;
 pub mod disk;
 pub mod hostile;
 pub mod kit;
+pub mod mutants;
 pub mod net;
 pub mod node;
 pub mod report;
 pub mod runner;
 pub mod scenarios;
+pub mod search;
 pub mod study;
 pub mod swarm;
 #[cfg(test)]

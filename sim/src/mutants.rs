@@ -1,0 +1,270 @@
+//! Known bugs against the checkers (T44): every [`Mutant`] is killed by a named scenario within a stated number of seeds, and the same
+//! scenarios without it keep every promise.
+//!
+//! A mutant is planted in the roster of all honest validators of a run ([`samara_crypto::mutant`] says why there). The default swarm is tried
+//! as well: what it finds needs no scenario of its own, but how many seeds it takes is worth knowing. Scenarios here are plain plans; what
+//! brings a bug out beyond the swarm's faults is a bait ([`crate::hostile::Bait`]).
+
+use crate::hostile::{Bait, Kind};
+use crate::kit::Kit;
+use crate::net::Link;
+use crate::runner;
+use crate::swarm::{self, Fault, Load, Plan};
+use crate::world::Outcome;
+use samara_crypto::Mutant;
+use samara_types::Nanos;
+use serde::Serialize;
+
+/// A scenario made for some mutants.
+#[derive(Clone, Copy)]
+pub struct Trap {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    /// Its plan for a seed.
+    pub plan: fn(u64) -> Plan,
+}
+
+/// Who kills a mutant.
+#[derive(Clone, Copy)]
+pub struct Killer {
+    /// The bug.
+    pub mutant: Mutant,
+    /// The trap.
+    pub trap: &'static str,
+    /// It is dead after at most so many seeds.
+    pub seeds_max: u64,
+}
+
+/// Every trap.
+pub const TRAPS: &[Trap] = &[
+    Trap { name: "trap_equivocator", what: "n = 6, a leader with two blocks, jitter of a view's length", plan: equivocator },
+    Trap { name: "trap_pair", what: "n = 11, a leader with two blocks and one that votes for both", plan: pair },
+    Trap { name: "trap_signer", what: "n = 6, one that votes for all and nullifies all, packets late and lost", plan: signer },
+    Trap { name: "trap_late", what: "n = 6, packets later than timeouts, and lost", plan: late },
+    Trap { name: "trap_vote2", what: "n = 6, links so different that votes overtake blocks", plan: overtaken },
+    Trap { name: "trap_skipper", what: "n = 6, a leader that builds over a notarized view, far peers", plan: skipper },
+    Trap { name: "trap_repeater", what: "n = 6, a voter that repeats a vote for nothing", plan: repeater },
+    Trap { name: "trap_replayer", what: "n = 6, certificates sent again under other views", plan: replayer },
+    Trap { name: "trap_crash", what: "n = 6, an equivocating leader, processes killed again and again", plan: crash },
+    Trap { name: "trap_split", what: "n = 7, a leader that sends two halves two blocks and falls silent", plan: split },
+    Trap { name: "trap_tamperer", what: "n = 6, blocks of several shreds, a relay that alters their type", plan: tamperer },
+    Trap { name: "trap_duplicates", what: "n = 6, blocks of several shreds, a network that repeats packets", plan: duplicates },
+    Trap { name: "trap_bad_coder", what: "n = 6, blocks of several shreds, a leader with a wrong parity chunk", plan: bad_coder },
+];
+
+/// The table: each mutant and its killer.
+pub const KILLERS: &[Killer] = &[
+    Killer { mutant: Mutant::ContradictionAtFPlus1, trap: "trap_pair", seeds_max: 4 },
+    Killer { mutant: Mutant::FinalityAtTwoFLess, trap: "trap_equivocator", seeds_max: 4 },
+    Killer { mutant: Mutant::QuorumAtThreeFLess, trap: "trap_split", seeds_max: 2 },
+    Killer { mutant: Mutant::VoteAfterNullify, trap: "trap_late", seeds_max: 4 },
+    Killer { mutant: Mutant::TimeoutAfterVote, trap: "trap_late", seeds_max: 4 },
+    Killer { mutant: Mutant::NoVote2, trap: "trap_vote2", seeds_max: 4 },
+    Killer { mutant: Mutant::NoGapCheck, trap: "trap_skipper", seeds_max: 8 },
+    Killer { mutant: Mutant::RepeatedSigner, trap: "trap_repeater", seeds_max: 2 },
+    Killer { mutant: Mutant::CrossViewReplay, trap: "trap_replayer", seeds_max: 2 },
+    Killer { mutant: Mutant::ForgetsAtRestart, trap: "trap_crash", seeds_max: 4 },
+    Killer { mutant: Mutant::SendsBeforeSync, trap: "trap_late", seeds_max: 1 },
+    Killer { mutant: Mutant::CurrentViewFlags, trap: "trap_late", seeds_max: 4 },
+    Killer { mutant: Mutant::FirstCertificateOnly, trap: "trap_equivocator", seeds_max: 8 },
+    Killer { mutant: Mutant::UnsignedLastSlice, trap: "trap_tamperer", seeds_max: 4 },
+    Killer { mutant: Mutant::RelaysDuplicates, trap: "trap_duplicates", seeds_max: 2 },
+    Killer { mutant: Mutant::VerdictByArrivals, trap: "trap_bad_coder", seeds_max: 4 },
+];
+
+/// The trap of this name.
+pub fn find(name: &str) -> Option<&'static Trap> {
+    TRAPS.iter().find(|trap| trap.name == name)
+}
+
+/// A plan with a mutant planted.
+pub fn planted(plan: Plan, mutant: Mutant) -> Plan {
+    Plan { mutant: Some(mutant), ..plan }
+}
+
+/// How a mutant died, or did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Death {
+    /// Seeds it took; None if it lived through all.
+    pub seeds: Option<u64>,
+    /// Seeds that were run.
+    pub tried: u64,
+    /// The promises that broke on the last one.
+    pub checkers: Vec<&'static str>,
+    /// The first violation.
+    pub detail: String,
+}
+
+/// Runs seeds from 0 on until a promise breaks.
+pub fn hunt(mutant: Mutant, plan: fn(u64) -> Plan, seeds_max: u64, kit: &mut Kit) -> Death {
+    for seed in 0..seeds_max {
+        let outcome = runner::run(&planted(plan(seed), mutant), kit);
+        if !outcome.violations.is_empty() {
+            return death(seed + 1, &outcome);
+        }
+    }
+    Death { seeds: None, tried: seeds_max, checkers: Vec::new(), detail: String::new() }
+}
+
+fn death(seeds: u64, outcome: &Outcome) -> Death {
+    let mut checkers: Vec<_> = outcome.violations.iter().map(|violation| violation.promise.as_str()).collect();
+    checkers.sort_unstable();
+    checkers.dedup();
+    Death { seeds: Some(seeds), tried: seeds, checkers, detail: outcome.violations[0].detail.clone() }
+}
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The mutant.
+    pub mutant: &'static str,
+    /// Its trap.
+    pub scenario: &'static str,
+    /// What became of it there.
+    pub trap: Death,
+    /// Seeds it is promised to be dead within.
+    pub seeds_max: u64,
+    /// What became of it in the default swarm.
+    pub swarm: Death,
+}
+
+/// The table, with so many seeds of the default swarm for each mutant.
+pub fn table(swarm_seeds: u64, mut done: impl FnMut(&Row)) -> Vec<Row> {
+    let mut kit = Kit::new();
+    let mut rows = Vec::new();
+    for killer in KILLERS {
+        let plan = find(killer.trap).expect("killers name traps").plan;
+        let trap = hunt(killer.mutant, plan, killer.seeds_max, &mut kit);
+        let swarm = hunt(killer.mutant, swarm::draw, swarm_seeds, &mut kit);
+        let row = Row { mutant: killer.mutant.as_str(), scenario: killer.trap, trap, seeds_max: killer.seeds_max, swarm };
+        done(&row);
+        rows.push(row);
+    }
+    rows
+}
+
+fn base(name: &str, seed: u64, validators: usize) -> Plan {
+    let mut plan = Plan::calm(name, seed, vec![1; validators]);
+    plan.faults_for = Nanos::from_millis(800);
+    plan.settle_within = Nanos::from_millis(8_000);
+    plan
+}
+
+/// Links that differ a lot from packet to packet.
+fn shaky(plan: &mut Plan, base_ms: (u64, u64), jitter_ms: u64) {
+    plan.network.base_ms = base_ms;
+    plan.network.link = Link { jitter: Nanos::from_millis(jitter_ms), ..plan.network.link };
+}
+
+fn equivocator(seed: u64) -> Plan {
+    let mut plan = base("trap_equivocator", seed, 6);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Equivocator)];
+    shaky(&mut plan, (1, 20), 5);
+    plan.watch_for = Nanos::from_millis(2_000);
+    plan
+}
+
+fn signer(seed: u64) -> Plan {
+    let mut plan = late(seed);
+    plan.name = "trap_signer".to_string();
+    plan.hostile = vec![((seed % 6) as usize, Kind::AllSigner)];
+    plan
+}
+
+/// While there are faults a packet in ten takes two timeouts, and one in twenty never comes.
+fn late(seed: u64) -> Plan {
+    let mut plan = base("trap_late", seed, 6);
+    plan.params.view_timeout = Nanos::from_millis(100);
+    plan.params.idle_interval = Nanos::from_millis(10);
+    shaky(&mut plan, (1, 8), 4);
+    let link = &mut plan.network.link;
+    (link.loss_ppm, link.spike_ppm, link.spike) = (50_000, 100_000, Nanos::from_millis(200));
+    plan.faults_for = Nanos::from_millis(2_000);
+    plan
+}
+
+fn overtaken(seed: u64) -> Plan {
+    let mut plan = base("trap_vote2", seed, 6);
+    shaky(&mut plan, (1, 40), 5);
+    plan
+}
+
+fn pair(seed: u64) -> Plan {
+    let mut plan = base("trap_pair", seed, 11);
+    plan.hostile = vec![((seed % 11) as usize, Kind::Equivocator), (((seed + 4) % 11) as usize, Kind::AllSigner)];
+    plan.params.idle_interval = Nanos(0);
+    plan.load.per_second = 0;
+    shaky(&mut plan, (1, 10), 3);
+    plan
+}
+
+fn skipper(seed: u64) -> Plan {
+    let mut plan = base("trap_skipper", seed, 6);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Bait(Bait::Skipper))];
+    plan.params.idle_interval = Nanos(0);
+    plan.params.block_interval = Nanos(0);
+    shaky(&mut plan, (1, 60), 10);
+    plan.faults_for = Nanos::from_millis(3_000);
+    plan
+}
+
+fn repeater(seed: u64) -> Plan {
+    let mut plan = base("trap_repeater", seed, 6);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Bait(Bait::Repeater))];
+    plan
+}
+
+fn replayer(seed: u64) -> Plan {
+    let mut plan = base("trap_replayer", seed, 6);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Bait(Bait::Replayer))];
+    plan
+}
+
+fn crash(seed: u64) -> Plan {
+    let mut plan = base("trap_crash", seed, 6);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Equivocator)];
+    plan.restart_ms = (1, 5);
+    shaky(&mut plan, (1, 20), 20);
+    plan.faults_for = Nanos::from_millis(2_000);
+    let honest = (0..6).filter(|seat| *seat as u64 != seed % 6);
+    plan.faults =
+        honest.flat_map(|seat| (0..20).map(move |at| (Nanos::from_millis(50 + 90 * at + 7 * seat as u64), Fault::Kill(seat)))).collect();
+    plan.faults.sort_by_key(|(at, _)| *at);
+    plan
+}
+
+fn split(seed: u64) -> Plan {
+    let mut plan = base("trap_split", seed, 7);
+    plan.hostile = vec![((seed % 7) as usize, Kind::Bait(Bait::Splitter))];
+    plan
+}
+
+/// Enough load that blocks take several shreds and travel through relays.
+fn loaded(name: &str, seed: u64) -> Plan {
+    let mut plan = base(name, seed, 6);
+    plan.load = Load { per_second: 400, data_bytes_max: 2_000 };
+    plan
+}
+
+fn tamperer(seed: u64) -> Plan {
+    let mut plan = loaded("trap_tamperer", seed);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Bait(Bait::Tamperer))];
+    plan
+}
+
+fn duplicates(seed: u64) -> Plan {
+    let mut plan = loaded("trap_duplicates", seed);
+    plan.network.link.duplicate_ppm = 300_000;
+    plan
+}
+
+fn bad_coder(seed: u64) -> Plan {
+    let mut plan = loaded("trap_bad_coder", seed);
+    plan.hostile = vec![((seed % 6) as usize, Kind::Bait(Bait::BadCoder))];
+    plan
+}
+
+#[cfg(test)]
+mod tests;
