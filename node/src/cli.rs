@@ -2,6 +2,7 @@
 
 use crate::bench::{self, BenchArgs};
 use crate::config::Prepared;
+use crate::doctor::{self, DoctorArgs};
 use crate::exit::{Exit, one_line};
 use crate::manual::{self, ManualArgs};
 use crate::monitor::{self, MonitorArgs};
@@ -46,6 +47,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Watch running validators in a terminal.
     Monitor(MonitorArgs),
+    /// Examine this host: what is, what should be, why, what it costs and what repairs it.
+    Doctor(DoctorArgs),
     /// Show, apply, check and take back host settings.
     Tune(TuneArgs),
     /// Run whole clusters in the simulator, with faults and hostile validators, and check every promise.
@@ -388,6 +391,7 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Inspect(args) => inspect::command(&args.what),
         Command::Bench(args) => bench::command(&args),
         Command::Monitor(args) => monitor::command(&args),
+        Command::Doctor(args) => doctor::command(&args),
         Command::Tune(args) => tune::command(&args.what),
         Command::Sim(args) => sim::command(&args),
         Command::Manual(args) => manual::command(&args),

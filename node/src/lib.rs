@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod cli;
 pub mod coding;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod genesis;
 pub mod inspect;
