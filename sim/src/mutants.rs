@@ -71,8 +71,7 @@ pub const KILLERS: &[Killer] = &[
 ];
 
 /// Mutants whose trap has not been seen to kill them by what it was made for: a gap.
-pub const OPEN: [Mutant; 4] =
-    [Mutant::CurrentViewFlags, Mutant::UnsignedLastSlice, Mutant::RelaysDuplicates, Mutant::VerdictByArrivals];
+pub const OPEN: [Mutant; 4] = [Mutant::CurrentViewFlags, Mutant::UnsignedLastSlice, Mutant::RelaysDuplicates, Mutant::VerdictByArrivals];
 
 /// The trap of this name.
 pub fn find(name: &str) -> Option<&'static Trap> {
