@@ -52,7 +52,7 @@ fn of_steps(view: &View<'_>, setting: &Setting, interface: Option<&str>, steps: 
     let more = if shown.at_least { " or more" } else { "" };
     let id = interface.map_or(setting.name.clone(), |interface| format!("{}:{interface}", setting.name));
     let (severity, fix) = match recommended {
-        true => (Severity::Warn, format!("{}   ({})", shown.target.command(view.host, &shown.wanted), all_at_once(view))),
+        true => (Severity::Warn, format!("{}   # {}", shown.target.command(view.host, &shown.wanted), all_at_once(view))),
         false => (Severity::Info, shown.target.command(view.host, &shown.wanted)),
     };
     let present = measured(view, &setting.name).unwrap_or_else(|| if differing.is_empty() { "none".into() } else { "not measured".into() });
@@ -111,7 +111,10 @@ fn source(target: &Target) -> String {
     }
 }
 
-/// Indirection tables have hundreds of numbers.
+/// Indirection tables have hundreds of numbers; a card that hashes nothing has no letters.
 fn short(text: &str) -> String {
+    if text.is_empty() {
+        return "none".to_string();
+    }
     if text.chars().count() > 48 { format!("{} ...", text.chars().take(44).collect::<String>()) } else { text.to_string() }
 }
