@@ -14,21 +14,18 @@ fn main() {
     let (first, count, threads) = (number(1, 0), number(2, 100) as usize, number(3, 2) as usize);
     let verbose = arguments.len() > 4;
     let started = Instant::now();
-    let outcomes = runner::sweep(
-        count,
-        threads,
-        |at| (scenario.plan)(first + at as u64),
-        |outcome| {
-            if verbose {
-                let ms = outcome.lasted.0 / 1_000_000;
-                let (views, blocks, acknowledged) = (outcome.views, outcome.blocks, outcome.acknowledged);
-                println!(
-                    "seed {}: {ms} ms, {views} views, {blocks} blocks, {acknowledged} acknowledged, {} events",
-                    outcome.seed, outcome.events
-                );
-            }
-        },
-    );
+    let outcomes = runner::each(count, threads, |at, kit| {
+        let (outcome, unmet) = scenario.run(first + at as u64, kit);
+        if verbose || !unmet.is_empty() {
+            let ms = outcome.lasted.0 / 1_000_000;
+            let (views, blocks, acknowledged) = (outcome.views, outcome.blocks, outcome.acknowledged);
+            println!(
+                "{name} {}: {ms} ms, {views} views, {blocks} blocks, {acknowledged} acknowledged, {} events, unmet {unmet:?}",
+                outcome.seed, outcome.events
+            );
+        }
+        outcome
+    });
     let taken = started.elapsed().as_secs_f64();
     for outcome in outcomes.iter().filter(|outcome| !outcome.violations.is_empty()) {
         println!("{}", report::failure(&(scenario.plan)(outcome.seed), outcome));

@@ -39,11 +39,3 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let sweep = |threads| runner::sweep(6, threads, |at| swarm::draw(100 + at as u64), |_| {});
     assert_eq!(sweep(1), sweep(3));
 }
-
-#[test]
-fn two_hostile_validators_of_six_break_safety() {
-    let scenario = scenarios::find("beyond").expect("it is in the list");
-    let outcomes = runner::sweep(4, 2, |at| (scenario.plan)(at as u64), |_| {});
-    let broken = |outcome: &crate::Outcome| outcome.violations.iter().any(|v| v.promise == crate::Promise::Quorums);
-    assert!(outcomes.iter().all(broken), "the checkers see what the model does not bear");
-}

@@ -1,5 +1,7 @@
 //! X1, X2, I6, I8, over the union of everything that was ever sent by anybody.
 //!
+//! What a hostile validator signed may be seen in a certificate only: its members count as if each had sent its vote.
+//!
 //! - X1: where a block has S-f votes, no other block of its view has 2f+1.
 //! - X2: where a block has S-f votes, its view has fewer than 2f+1 nullifies.
 //! - I6: a correct validator that nullifies after voting could know of 2f+1 who contradict it.
@@ -7,6 +9,7 @@
 
 use super::{Checker, Court, Facts, Promise, Said, VoteSignature};
 use crate::trace::{Event, What};
+use samara_types::message::{ArchivedCertificate, CertificateKind, access};
 use samara_types::{Digest, Subject, ValidatorIndex, View};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +37,22 @@ impl Quorums {
     /// What a hostile validator signs counts only if the signature is good.
     fn counts(&self, node: usize, subject: &Subject, signature: &VoteSignature) -> bool {
         !self.facts.hostile[node] || self.facts.cluster.roster.verify_subject(ValidatorIndex(node as u16), subject, signature)
+    }
+
+    /// Hostile members of a good certificate whose votes nobody was sent.
+    fn hidden(&mut self, event: &Event, court: &mut Court) {
+        let What::Sent(_, _, bytes) = &event.what else { return };
+        let Some(message) = access::<ArchivedCertificate>(bytes) else { return };
+        let (view, nullifies) = (View(message.view.to_native()), message.kind == CertificateKind::Nullification as u8);
+        let hostile = (0..self.facts.stakes.len()).filter(|seat| self.facts.hostile[*seat]);
+        let named = hostile.filter(|seat| message.signers.get(seat / 8).is_some_and(|byte| byte >> (seat % 8) & 1 == 1));
+        let union = self.views.entry(view).or_default();
+        let known = if nullifies { &mut union.nullifies } else { union.votes.entry(Digest(message.digest)).or_default() };
+        let hidden: Vec<usize> = named.filter(|seat| !known.contains(seat)).collect();
+        if !hidden.is_empty() && self.facts.cluster.roster.verify_certificate(message).is_ok() {
+            known.extend(hidden);
+            self.exclude(view, court);
+        }
     }
 
     fn exclude(&self, view: View, court: &mut Court) {
@@ -86,6 +105,7 @@ impl Checker for Quorums {
                     self.exclude(*view, court);
                 }
             }
+            Some(Said::Certificate { .. }) => self.hidden(event, court),
             _ => {}
         }
         match &event.what {

@@ -13,7 +13,12 @@ use std::sync::Arc;
 pub struct Puppet {
     validator: Validator<u64>,
     persisted: u64,
+    /// When its fetch ends without a block.
+    fetch_ends: Option<Nanos>,
 }
+
+/// How long a puppet's fetch takes.
+const FETCH: Nanos = Nanos::from_millis(200);
 
 /// What it wanted to do in one call.
 #[derive(Default)]
@@ -41,17 +46,26 @@ impl Outlet for Words {
 impl Puppet {
     /// A puppet at genesis.
     pub fn new(stage: &Stage<'_>) -> Puppet {
+        Puppet::skewed(stage, Nanos(0))
+    }
+
+    /// A puppet at genesis whose wall clock is ahead by `skew`: its blocks differ from those of another in the same seat.
+    pub fn skewed(stage: &Stage<'_>, skew: Nanos) -> Puppet {
         let cluster = stage.cluster;
         let chain = cluster.chain();
         let tip = Tip { view: View::GENESIS, height: Height(0), digest: genesis_digest(&chain) };
         let recovery = Recovery { tip, tip_certificate: None, blocks: Vec::new(), records: Vec::new(), amnesia: false };
-        let config =
-            Config { me: ValidatorIndex(stage.me as u16), params: *stage.params, beacon: cluster.beacon, wall_offset_ns: stage.now.0 };
+        let config = Config {
+            me: ValidatorIndex(stage.me as u16),
+            params: *stage.params,
+            beacon: cluster.beacon,
+            wall_offset_ns: stage.now.0 + skew.0,
+        };
         let keys = &cluster.keys[stage.me];
         let app = TransactionApp::new(chain, stage.params.dedup_heights, MEMPOOL.transactions_max, MEMPOOL.bytes_max);
         let secrets = (keys.vote.clone(), keys.identity.clone());
         let validator = Validator::new(config, Arc::clone(&cluster.roster), cluster.schedule.clone(), secrets, app, recovery, stage.now);
-        Puppet { validator, persisted: 0 }
+        Puppet { validator, persisted: 0, fetch_ends: None }
     }
 
     /// A message, and the tick that ends its burst.
@@ -65,13 +79,17 @@ impl Puppet {
     /// Time passed.
     pub fn tick(&mut self, now: Nanos) -> Words {
         let mut words = Words::default();
+        if self.fetch_ends.is_some_and(|at| at <= now) {
+            self.fetch_ends = None;
+            self.input(now, Input::Synced(Vec::new(), true), &mut words);
+        }
         self.input(now, Input::Tick, &mut words);
         words
     }
 
     /// When to tick at the latest.
     pub fn next_deadline(&self) -> Option<Nanos> {
-        self.validator.next_deadline()
+        [self.validator.next_deadline(), self.fetch_ends].into_iter().flatten().min()
     }
 
     /// The machine, to look at.
@@ -93,7 +111,7 @@ impl Puppet {
                     }
                     Output::Entered(view) => words.entered.push(view),
                     // A puppet that lags too far stays behind.
-                    Output::Sync(..) => self.validator.handle(now, Input::Synced(Vec::new(), true), words),
+                    Output::Sync(..) => self.fetch_ends = Some(now.after(FETCH)),
                     _ => {}
                 }
             }
