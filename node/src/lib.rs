@@ -24,5 +24,6 @@ pub mod netns;
 pub mod run;
 pub mod service;
 pub mod sim;
+pub mod study;
 pub mod tune;
 pub mod units;

@@ -3,6 +3,7 @@
 //! Seeds run in parallel, each on one thread; digest and violations do not depend on how many there are.
 
 use crate::exit::Exit;
+use crate::study;
 use clap::Args;
 use comfy_table::Table;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,6 +29,12 @@ pub struct SimArgs {
     /// The first seed.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "seed")]
     pub first: u64,
+    /// Largest cluster of the scale study.
+    #[arg(long, value_name = "N")]
+    pub validators_max: Option<usize>,
+    /// Where a study leaves its plots and figures.
+    #[arg(long, value_name = "DIR", default_value = "samara-report-study")]
+    pub report: std::path::PathBuf,
     /// Threads; all cores if not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -41,6 +48,9 @@ pub fn command(args: &SimArgs) -> Result<(), Exit> {
     if args.scenario == "list" {
         print_names();
         return Ok(());
+    }
+    if let Some((name, _)) = study::NAMES.iter().find(|(name, _)| *name == args.scenario) {
+        return study::command(name, args.seed.unwrap_or(1), args.validators_max, &args.report, args.json);
     }
     let Some(scenario) = scenarios::find(&args.scenario) else {
         let names: Vec<_> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
@@ -68,6 +78,9 @@ fn print_names() {
     table.set_header(["scenario", "what it shows"]);
     for scenario in scenarios::ALL {
         table.add_row([scenario.name, scenario.what]);
+    }
+    for (name, what) in study::NAMES {
+        table.add_row([name, what]);
     }
     println!("{table}");
 }

@@ -118,6 +118,8 @@ pub struct Outcome {
     pub events: u64,
     /// Virtual time that passed.
     pub lasted: Nanos,
+    /// Pairing checks of all processes that were alive at the end.
+    pub pairing_checks: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -629,6 +631,7 @@ impl<'a> World<'a> {
 
     fn end(mut self) -> (Outcome, Vec<Event>) {
         self.phase = Phase::Over;
+        let pairing_checks = self.actors.iter().filter_map(Actor::honest).map(pairing_checks).sum();
         for seat in 0..self.actors.len() {
             self.kill(seat, Stop::Killed);
             let Some(node) = self.actors[seat].honest() else { continue };
@@ -650,6 +653,7 @@ impl<'a> World<'a> {
             acknowledged: self.acknowledged,
             events: self.events,
             lasted: self.now,
+            pairing_checks,
         };
         (outcome, self.record.unwrap_or_default())
     }

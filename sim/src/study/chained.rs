@@ -67,7 +67,7 @@ impl Case {
         let plan = self.plan();
         let (outcome, record) = World::new(&plan, kit).recording().run_recorded();
         let violations: Vec<String> = outcome.violations.iter().map(|violation| violation.detail.clone()).collect();
-        Reading::new(self, &record).measured(violations)
+        Reading::new(self, &record).measured(violations, outcome.pairing_checks)
     }
 }
 
@@ -125,6 +125,10 @@ pub struct Measured {
     pub messages_per_view: f64,
     /// Bytes the leader sends of its block.
     pub leader_bytes_per_view: f64,
+    /// How long a validator's core works for a view, mean: datagrams in and out, signatures and pairing checks.
+    pub core_ms_per_view: f64,
+    /// Pairing checks a validator makes in a view, mean.
+    pub pairing_checks_per_view: f64,
     /// Views counted.
     pub views: u64,
     /// Promises broken in the run; there should be none.
@@ -200,7 +204,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn measured(self, violations: Vec<String>) -> Measured {
+    fn measured(self, violations: Vec<String>, pairing_checks: u64) -> Measured {
         let counted = |view: &View| view.0 > WARM_UP_VIEWS;
         let region = |node: usize| node * REGIONS.len() / self.case.validators;
         let (mut views, mut finalities) = (Vec::new(), Vec::new());
@@ -220,6 +224,10 @@ impl<'a> Reading<'a> {
         };
         let all_views = self.entered.keys().map(|(view, _)| view.0).max().unwrap_or(1) as f64;
         let per_node = all_views * self.case.validators as f64;
+        let (messages, checks) = (self.messages as f64 / per_node, pairing_checks as f64 / per_node);
+        // Who sends so many receives as many; one signature a view.
+        let core_ns =
+            messages * (MEASURED.receive.0 + MEASURED.send.0) as f64 + checks * MEASURED.pairing_check.0 as f64 + MEASURED.sign.0 as f64;
         let (first, last) = (self.heights.iter().find(|view| counted(view)), self.heights.last());
         let span_ms =
             first.zip(last).and_then(|(first, last)| Some(ms(*self.proposed.get(first)?, *self.proposed.get(last)?))).unwrap_or(0.0);
@@ -235,7 +243,9 @@ impl<'a> Reading<'a> {
             block_ms: span_ms / (blocks.max(2) - 1) as f64,
             payload_per_s: self.payload_bytes as f64 / (span_ms / 1_000.0).max(1e-3),
             bytes_per_view: self.bytes as f64 / per_node,
-            messages_per_view: self.messages as f64 / per_node,
+            messages_per_view: messages,
+            core_ms_per_view: core_ns / 1e6,
+            pairing_checks_per_view: checks,
             leader_bytes_per_view: self.leader_bytes as f64 / all_views,
             views: all_views as u64,
             violations,
