@@ -37,6 +37,7 @@ fn catch(plan: &Plan, run: impl FnOnce() -> (Outcome, Vec<Event>)) -> (Outcome, 
                 acknowledged: 0,
                 events: 0,
                 lasted: Nanos(0),
+                pairing_checks: 0,
             };
             (nothing, Vec::new())
         }
