@@ -91,6 +91,7 @@ fn beyond(seed: u64) -> Plan {
     let mut plan = short("beyond", seed, 6);
     plan.hostile = vec![(1, Kind::Equivocator), (4, Kind::AllSigner)];
     plan.beyond_model = true;
+    plan.faults_for = Nanos::from_millis(2_000);
     plan.settle_within = Nanos::from_millis(3_000);
     plan
 }

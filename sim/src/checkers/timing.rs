@@ -41,7 +41,7 @@ pub struct Timing {
     due: BTreeMap<(Nanos, u64), (View, Due, Nanos)>,
     number: u64,
     offered: BTreeMap<TransactionId, Nanos>,
-    /// When a view with a hostile leader was last entered first.
+    /// When a view with a hostile leader was last entered or left first: its body may come at the end of it.
     hostile_led: Option<Nanos>,
 }
 
@@ -94,7 +94,7 @@ impl Timing {
         if !self.started.insert(view) {
             return;
         }
-        if self.facts.hostile[self.facts.schedule.leader(view).at()] {
+        if [view, view.previous()].into_iter().any(|view| self.facts.hostile[self.facts.schedule.leader(view).at()]) {
             self.hostile_led = Some(at);
         }
         if !self.settled {
