@@ -46,6 +46,10 @@ impl Manager {
                 }
                 std::thread::park_timeout(every);
             }
+            // A stop takes milliseconds: it may have begun and ended since the last look.
+            if !news.stopping {
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+            }
         };
         let thread = std::thread::Builder::new().name("samara-manager".into()).spawn(talk).ok()?;
         Some(Manager { stop, thread: Some(thread) })

@@ -10,13 +10,16 @@ const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const CPUINFO: &str = "/proc/cpuinfo";
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
+/// A kernel's version.
+type Version = (u32, u32, u32);
+
 /// Kernels known to break a validator: version, builds of the distribution, what happens.
-const DENIED: [((u32, u32, u32), RangeInclusive<u32>, &str); 1] =
+const DENIED: [(Version, RangeInclusive<u32>, &str); 1] =
     [((6, 8, 0), 56..=59, "threads hang in D state under io_uring (Monad's operator guide names 6.8.0-56 to -59)")];
 /// The asynchronous runtime of the service reactor needs this much.
-const LEAST: (u32, u32, u32) = (5, 8, 0);
+const LEAST: Version = (5, 8, 0);
 /// io_uring with deferred task work and provided buffer rings, AF_XDP with preferred busy polling.
-const WANTED: (u32, u32, u32) = (6, 1, 0);
+const WANTED: Version = (6, 1, 0);
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     vec![release(view), virtualisation(view), clock(view)]
