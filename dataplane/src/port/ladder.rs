@@ -148,3 +148,58 @@ fn brief(error: &PortError) -> String {
     let joined = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     joined.trim_start_matches("AF_XDP: ").chars().take(REASON_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::port::tests::in_namespace;
+
+    fn wish(transport: Transport, interface: Option<&str>) -> Wish {
+        let xdp = XdpWish { interface: interface.map(String::from), ..XdpWish::default() };
+        Wish { transport, port: PortConfig::tiny(), xdp }
+    }
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().expect("an address")
+    }
+
+    #[test]
+    fn loopback_is_not_taken_unless_it_is_named() {
+        let (port, line) = open(&wish(Transport::Auto, None), at("127.0.0.1:0")).expect("some rung works");
+        assert!(!port.rung().starts_with("xdp") && line.contains("; AF_XDP was not tried: "), "{line}");
+        let refused = open(&wish(Transport::Xdp, None), at("127.0.0.1:0")).err().expect("a forced rung is never replaced").to_string();
+        assert!(refused.starts_with("AF_XDP: "), "{refused}");
+    }
+
+    #[test]
+    fn auto_attaches_to_hardware_only_when_it_is_named_and_goes_down_one_rung_at_a_time() {
+        // A dummy stands for a card: it is no veth, and its driver has no XDP of its own.
+        let commands = ["link add card0 type dummy", "addr add 10.80.0.1/24 dev card0", "link set card0 up"];
+        in_namespace("ladder", &commands, || {
+            let (port, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
+            assert!(!port.rung().starts_with("xdp") && line.contains("attaching to card0 could reset its link"), "{line}");
+            let (port, line) = open(&wish(Transport::Auto, None), at("0.0.0.0:0")).expect("some rung works");
+            assert!(!port.rung().starts_with("xdp") && line.contains("0.0.0.0 is on no interface"), "{line}");
+            for wish in [wish(Transport::Auto, Some("card0")), wish(Transport::Xdp, None)] {
+                let (port, line) = open(&wish, at("10.80.0.1:0")).expect("skb works on every interface");
+                assert_eq!(port.rung(), "xdp-skb", "{line}");
+                assert!(line.contains("; xdp-zerocopy: ") && line.contains("; xdp-native: ") && line.lines().count() == 1, "{line}");
+            }
+            let mut native = wish(Transport::Xdp, Some("card0"));
+            native.xdp.mode = Some(XdpMode::Native);
+            let refused = open(&native, at("10.80.0.1:0")).err().expect("no other mode was allowed").to_string();
+            assert!(refused.contains("xdp-native: ") && !refused.contains("xdp-skb: "), "{refused}");
+        });
+    }
+
+    #[test]
+    fn a_foreign_program_is_a_step_down() {
+        let commands = ["link add v0 type veth peer name v1", "addr add 10.80.0.1/24 dev v0", "link set v0 up", "link set v1 up"];
+        in_namespace("foreign", &commands, || {
+            let (first, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("a veth needs no consent");
+            assert_eq!(first.rung(), "xdp-native", "{line}");
+            let (second, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
+            assert!(!second.rung().starts_with("xdp") && line.contains("program is attached"), "{line}");
+        });
+    }
+}

@@ -495,7 +495,7 @@ fn open_names_the_rung_and_why_and_refuses_bad_limits() {
 }
 
 /// Runs `test` on a thread in a network namespace of its own after `commands` of ip(8); says so and returns when that is not permitted.
-fn in_namespace(name: &str, commands: &[&str], test: impl FnOnce() + Send) {
+pub(super) fn in_namespace(name: &str, commands: &[&str], test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         scope
             .spawn(|| {
