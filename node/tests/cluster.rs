@@ -1,4 +1,4 @@
-//! Whole clusters through `samara localnet`: both socket transports, f of eleven killed, one killed and back. Judged by the JSON document.
+//! Whole clusters through `samara localnet`: every transport, f of eleven killed, one killed and back. Judged by the JSON document.
 
 use serde_json::Value;
 use std::process::Command;
@@ -70,4 +70,22 @@ fn a_killed_validator_comes_back_to_the_tip_by_fetching_what_it_missed() {
     assert!(number(returned, "synced_blocks") > 0, "it took part again without fetching: {returned}");
     assert!(returned["caught_up_ms"].is_number(), "{returned}");
     assert!(number(returned, "proposed_blocks") > 0, "it leads again: {returned}");
+}
+
+#[test]
+fn six_validators_in_namespaces_agree_over_af_xdp_and_one_killed_comes_back() {
+    // SAFETY: reads an id.
+    let root = unsafe { libc::geteuid() == 0 };
+    if !root || !Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: network namespaces need root with CAP_SYS_ADMIN");
+        return;
+    }
+    let json = localnet(&["--validators", "6", "--duration", "10s", "--transport", "xdp", "--kill", "2@2s", "--restart", "2@5s"], 40);
+    assert_eq!(json["transport"], "xdp");
+    for validator in validators(&json) {
+        let port = validator["port"].as_str().unwrap();
+        assert!(port.starts_with("xdp-"), "a forced transport is not replaced by another: {port}");
+        assert!(number(validator, "proposed_blocks") > 0 && number(validator, "evidence") == 0, "{validator}");
+    }
+    assert!(validators(&json).nth(2).unwrap()["caught_up_ms"].is_number(), "{json}");
 }
