@@ -39,7 +39,7 @@ pub struct Watcher {
 
 /// Five running members of a chain of six.
 pub struct Honest {
-    cluster: Cluster,
+    cluster: Cluster<'static>,
     pub watcher: Watcher,
     _directory: tempfile::TempDir,
     /// One cluster at a time on this host, whoever runs the tests: twelve validators on two cores would judge each other's timeouts.

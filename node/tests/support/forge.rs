@@ -145,7 +145,7 @@ impl Forge {
     /// Certificates of a view nobody is in yet that only we ever signed: one member three times in the bitmap's bytes, one member alone,
     /// two others named without a signature, all named, a bitmap bit beyond the set, a kind that does not exist.
     pub fn bad_certificates(&self, view: View) -> Vec<Vec<u8>> {
-        let signature = self.sign(&Subject::Nullify(view));
+        let signature = compressed(&self.sign(&Subject::Nullify(view)));
         let named = |members: &[u16]| members.iter().map(|member| ValidatorIndex(*member)).collect::<SignerBitmap>().to_bytes(6);
         let make = |kind: u8, signers: Vec<u8>| encode(&Certificate { view: view.0, digest: [0; 32], kind, signature, signers }).to_vec();
         let nullification = CertificateKind::Nullification as u8;
@@ -158,4 +158,17 @@ impl Forge {
             make(9, named(&[1, 3, HOSTILE.0])),
         ]
     }
+}
+
+/// A point of G1 as a certificate carries it (ZCash form): x, with bit 7 set, and bit 5 where y is the larger root, above (p - 1) / 2.
+fn compressed(point: &[u8; 96]) -> [u8; 48] {
+    const HALF: [u8; 48] = [
+        0x0d, 0x00, 0x88, 0xf5, 0x1c, 0xbf, 0xf3, 0x4d, 0x25, 0x8d, 0xd3, 0xdb, 0x21, 0xa5, 0xd6, 0x6b, 0xb2, 0x3b, 0xa5, 0xc2, 0x79, 0xc2,
+        0x89, 0x5f, 0xb3, 0x98, 0x69, 0x50, 0x7b, 0x58, 0x7b, 0x12, 0x0f, 0x55, 0xff, 0xff, 0x58, 0xa9, 0xff, 0xff, 0xdc, 0xff, 0x7f, 0xff,
+        0xff, 0xff, 0xd5, 0x55,
+    ];
+    let (x, y) = point.split_at(48);
+    let mut bytes: [u8; 48] = x.try_into().unwrap();
+    bytes[0] |= 0x80 | if *y > HALF[..] { 0x20 } else { 0 };
+    bytes
 }

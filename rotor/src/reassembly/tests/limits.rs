@@ -211,3 +211,24 @@ fn without_room_no_commitment_is_looked_at() {
     assert_eq!(give(&cluster, &mut node, me, &forged, 0), Err(ShredReject::Full));
     assert_eq!((node.strikes.clone(), node.table.draws()), (strikes, drawn), "its signature was not even checked");
 }
+
+/// A wrong seat is seen before any proof is read, and costs its sender as much as a false one: the committee had to be drawn.
+#[test]
+fn who_sends_from_wrong_seats_only_is_barred_as_well() {
+    let cluster = Cluster::new(6);
+    let me = receiver(&cluster, 0);
+    let mut node = cluster.node(me);
+    node.advance(View::GENESIS, VIEW);
+    let mut results = Vec::new();
+    for view in (VIEW.0..VIEW.0 + 60).map(View).filter(|view| cluster.schedule.leader(*view).0 != me) {
+        let slice = &cluster.block(view, 5_000, 1).slices[0];
+        let bad = ValidatorIndex((me + 1) % 6);
+        let is_wrong = |index: &u8| sender(&cluster, slice, ShredIndex(*index), me) != bad;
+        let Some(index) = (0..slice.commitment.shape.total).find(is_wrong) else { continue };
+        results.push(node.on_shred(NOW, &cluster.roster, bad, false, &message(slice, ShredIndex(index))));
+    }
+    let (struck, barred) = results.split_at(STRIKES_MAX.into());
+    assert!(struck.iter().all(|result| *result == Err(ShredReject::WrongSeat)));
+    assert!(!barred.is_empty() && barred.iter().all(|result| *result == Err(ShredReject::Barred)));
+    assert_eq!(node.table.draws(), u64::from(STRIKES_MAX));
+}
