@@ -1,6 +1,6 @@
 //! Hostile modules by name.
 //!
-//! Most are an honest machine ([`puppet`]) whose words a manner ([`led`]) drops, delays, changes or doubles; the others sign without following.
+//! Most are an honest machine ([`puppet`]) whose words a manner (`led`) drops, delays, changes or doubles; the others sign without following.
 
 mod bad_leader;
 mod bait;

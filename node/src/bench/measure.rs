@@ -1,6 +1,6 @@
 //! Two operations timed against each other on one core, and the host they ran on.
 //!
-//! A batch repeats one operation until it lasts about [`BATCH`]; batches of both operations alternate, who goes first alternates too, and
+//! A batch repeats one operation until it lasts about `BATCH`; batches of both operations alternate, who goes first alternates too, and
 //! each side's figure is the median over its batches. Neither a clock step nor a noisy neighbour can favour one side.
 
 use crate::localnet::git_commit;

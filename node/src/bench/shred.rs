@@ -1,7 +1,7 @@
 //! Rotor's pipeline against the same job done with `reed-solomon-simd` and a SHA-256 tree of 1 KiB leaves.
 //!
 //! Ours are the functions that a validator runs: coder, signed slices, gathering, and a whole `Reassembly` that receives a block of 1 MiB as one
-//! of six validators. The [`rival`] encodes, hashes, signs with the same Ed25519, checks every path, verifies one signature a slice, decodes,
+//! of six validators. The `rival` encodes, hashes, signs with the same Ed25519, checks every path, verifies one signature a slice, decodes,
 //! encodes again and compares roots; it checks neither header, window, seat nor repeats, so the comparison favours it.
 //!
 //! | row | one operation |

@@ -5,8 +5,8 @@
 //!     -> Sighting -> Watch (the last readings of each) -> Row (rates between two readings) -> screen | table | JSON
 //! ```
 //! It reads the endpoint that Prometheus reads and asks no reactor for anything. A validator that is down, slow, or says nonsense is a line
-//! that says so; the others are shown. Whatever an endpoint sends, at most [`source::ANSWER_BYTES_MAX`] of it is read, for at most
-//! [`source::PATIENCE`].
+//! that says so; the others are shown. Whatever an endpoint sends, at most `source::ANSWER_BYTES_MAX` of it is read, for at most
+//! `source::PATIENCE`.
 
 mod once;
 mod reading;

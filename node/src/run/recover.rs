@@ -44,7 +44,8 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
             "no vote log: listening; nothing is signed until the cluster has finalized beyond every view that was proven before"
         );
     }
-    let mempool = MempoolLimits { transactions_max: prepared.config.mempool.transactions_max, bytes_max: prepared.config.mempool.bytes_max };
+    let mempool =
+        MempoolLimits { transactions_max: prepared.config.mempool.transactions_max, bytes_max: prepared.config.mempool.bytes_max };
     let (records, torn_tail) = (votes.records.len(), votes.torn_tail);
     let remembered = Remembered { records: votes.records, bodies, amnesia };
     let (recovery, app) = restart::recover(&Disk(store), roster, &prepared.genesis.params, mempool, remembered).map_err(Exit::failed)?;
