@@ -6,8 +6,8 @@
 //!   frame -> headers written in front of the payload from a template -> TX ring -> driver                    one copy: the sealing itself
 //!   netlink -> thread -> routing tables -> (generation) -> templates by destination
 //! ```
-//! Rooms: [`assembler`] and [`filter`] make the program, [`attach`] holds it on the interface, [`ring`] is the index arithmetic, [`umem`] the frames, [`header`] reads and
-//! writes packet headers, [`route`] finds the next hop and [`netlink`] keeps its tables. The port itself is [`crate::port::xdp::XdpPort`]; system calls are in
+//! Rooms: `assembler` and `filter` make the program, `attach` holds it on the interface, `ring` is the index arithmetic, `umem` the frames, `header` reads and
+//! writes packet headers, `route` finds the next hop and `netlink` keeps its tables. The port itself is [`crate::port::xdp::XdpPort`]; system calls are in
 //! `sys::{bpf, xsk}`.
 
 pub(crate) mod assembler;
