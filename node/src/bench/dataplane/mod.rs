@@ -125,7 +125,7 @@ impl Bench {
         skipped.iter().for_each(|skipped| eprintln!("rung {} is not measured: {}", skipped.rung, skipped.reason));
         std::fs::create_dir_all(directory).map_err(|error| Exit::bad("--report", directory.display(), format!("a directory ({error})")))?;
         let floor = args.floor.as_deref().map(|floor| Floor::prepare(floor, directory)).transpose()?;
-        let (time, rounds) = if args.smoke { (Duration::from_millis(20), 1) } else { (args.time, usize::from(args.rounds)) };
+        let (time, rounds) = if args.smoke { (Duration::from_millis(50), 1) } else { (args.time, usize::from(args.rounds)) };
         let (series, floor_figures, capacities) = (Vec::new(), Vec::new(), BTreeMap::new());
         Ok(Bench { net, rungs: usable, skipped, floor, time, rounds, series, floor_figures, capacities })
     }
