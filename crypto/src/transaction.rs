@@ -62,7 +62,7 @@ pub struct TransactionVerifier {
 }
 
 impl TransactionVerifier {
-    /// One that knows no keys. Remembers at most 8,192 of them (2 MiB).
+    /// One that knows no keys. Remembers at most 8,192 of them (3 MiB).
     pub fn new(chain: ChainId) -> TransactionVerifier {
         TransactionVerifier { chain, keys: KeyCache::default() }
     }
