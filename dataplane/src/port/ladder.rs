@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn auto_attaches_to_hardware_only_when_it_is_named_and_goes_down_one_rung_at_a_time() {
-        // A dummy stands for a card: it is no veth, and its driver has no XDP of its own.
-        let commands = ["link add card0 type dummy", "addr add 10.80.0.1/24 dev card0", "link set card0 up"];
+        // A bridge stands for a card: it is no veth, and it has no XDP of its own.
+        let commands = ["link add card0 type bridge", "addr add 10.80.0.1/24 dev card0", "link set card0 up"];
         in_namespace("ladder", &commands, || {
             let (port, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
             assert!(!port.rung().starts_with("xdp") && line.contains("attaching to card0 could reset its link"), "{line}");
