@@ -205,9 +205,11 @@ impl ViewBook {
         others.fold(SignerBitmap::default(), |all, tally| all.union(&tally.signers()))
     }
 
-    /// Signers with two vote digests whose both signatures verify, each by itself. Each signer is judged once: two pairing checks.
+    /// Signers with two vote digests, each judged once, each signature by itself: two pairing checks a signer. Both verify:
+    /// [`Offence::VoteEquivocation`]. One does not: [`Offence::BadVoteSignature`], known by the session it came over, so that nobody makes us pay
+    /// for such checks again and again. That also finds colluders whose errors cancel in a sum.
     ///
-    /// The proof is the two encoded wire votes one after the other (equal lengths), smaller digest first, so that all who saw both votes
+    /// The proof of an equivocation is the two encoded wire votes one after the other (equal lengths), smaller digest first, so that all who saw both votes
     /// keep the same bytes.
     pub fn take_equivocations(&mut self, roster: &Roster) -> Vec<Evidence> {
         let conflicting = std::mem::take(&mut self.conflicting);
@@ -222,8 +224,12 @@ impl ViewBook {
         let encode = |(digest, signature): &(Digest, [u8; VOTE_SIGNATURE_BYTES])| {
             message::encode(&message::Vote { view: self.view.0, digest: digest.0, signature: *signature }).to_vec()
         };
-        let proof = || votes.iter().flat_map(encode).collect();
-        proven.then(|| Evidence { accused, offence: Offence::VoteEquivocation, view: self.view, proof: proof() })
+        let (offence, proof) = if proven {
+            (Offence::VoteEquivocation, votes.iter().flat_map(encode).collect())
+        } else {
+            (Offence::BadVoteSignature, Vec::new())
+        };
+        Some(Evidence { accused, offence, view: self.view, proof })
     }
 
     fn tally(&self, subject: &Subject) -> Option<&Tally> {

@@ -63,10 +63,15 @@ impl<A: Application> Consensus<A> {
         self.remember_hearing(from);
     }
 
+    /// Two votes of one signer. Who sent one that does not verify is not listened to any more, as after a batch check: two checks a view and
+    /// sender would be cheap to ask for.
     fn report_equivocations(&mut self, view: View) {
         let roster = Arc::clone(&self.roster);
         for evidence in self.state(view).book.take_equivocations(&roster) {
             self.stats.pairing_checks += 2;
+            if evidence.offence == Offence::BadVoteSignature {
+                self.unheard.insert(evidence.accused);
+            }
             self.outputs.push_back(Output::Evidence(evidence));
         }
     }

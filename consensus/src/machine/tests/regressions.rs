@@ -46,6 +46,26 @@ fn a_vote_with_an_invalid_signature_is_not_counted_and_names_its_sender() {
     assert_eq!(cluster.get(node).view(), View(2), "the honest votes still make the certificate");
 }
 
+/// A good vote and a forged second one for another block cost two pairing checks; a sender who does that is not heard again, so that it costs them once.
+#[test]
+fn a_forged_second_vote_ends_the_senders_credit() {
+    let (mut cluster, node) = quiet(6);
+    let sender = others(6, node)[0];
+    cluster.deliver(sender, node, &Packet::Vote(cluster.vote_from(sender, 1, Digest([9; 32]))));
+    let mut forged = cluster.vote_from(sender, 1, Digest([8; 32]));
+    forged.signature = cluster.vote_from(sender, 2, Digest([8; 32])).signature;
+    cluster.deliver(sender, node, &Packet::Vote(forged));
+    let evidence = &cluster.nodes[node].trace.evidence;
+    assert!(matches!(&evidence[..], [e] if e.accused.at() == sender && e.offence == Offence::BadVoteSignature), "{evidence:?}");
+    let checks = cluster.get(node).stats().pairing_checks;
+    assert_eq!(checks, 2);
+    for digest in [7, 6] {
+        cluster.deliver(sender, node, &Packet::Vote(cluster.vote_from(sender, 2, Digest([digest; 32]))));
+    }
+    assert_eq!(cluster.get(node).stats().pairing_checks, checks, "the next view costs nothing");
+    assert_eq!(cluster.nodes[node].trace.evidence.len(), 1);
+}
+
 #[test]
 fn a_proposal_of_somebody_else_than_the_leader_is_not_accepted() {
     let (mut cluster, node) = quiet(6);
