@@ -14,7 +14,7 @@
 //!
 //! **No random coefficients.** Write each signature as `S_i + E_i`, where `S_i` is the one valid signature of member i. The equation holds
 //! exactly when the errors `E_i` sum to zero. A lone bad signature always fails, and an honest member has `E_i = 0`, so errors can only
-//! cancel between members who *both* chose to deviate. Nothing is gained by that: both said, over their authenticated sessions, that
+//! cancel between members who *both* chose to deviate. Nothing but deniability is gained by that: both said, over their authenticated sessions, that
 //! they vote for this subject, and both could have sent valid signatures with the same effect. The sum is the aggregate of their valid
 //! signatures, so the certificate built from it verifies everywhere, and by the proofs of possession no aggregate over a bitmap
 //! verifies unless every honest member in it signed. What does not follow is that each of the two verifies alone. Hence three rules:
