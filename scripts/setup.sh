@@ -10,8 +10,9 @@ need() { # need PACKAGE TEST...: remembers the Debian package whose test fails
     shift
     "$@" >/dev/null 2>&1 || missing+=("$package")
 }
-libclang() { # bindgen loads it while RocksDB's bindings are made
-    [ -n "${LIBCLANG_PATH:-}" ] || ldconfig -p | grep -q 'libclang[-.].*so' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+libclang() { # bindgen loads it while RocksDB's bindings are made; libclang-cpp, which comes with LLVM alone, is another library
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    { ldconfig -p | awk '{ print $NF }'; compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || :; } | grep -E '/libclang(-[0-9.]+)?\.so[.0-9]*$'
 }
 
 need libclang-dev libclang
