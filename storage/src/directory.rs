@@ -1,8 +1,13 @@
-//! Directories that are there after a power failure: a file is only as durable as every name on the way to it.
+//! Directories that are there after a power failure (a file is only as durable as every name on the way to it), and that have one user.
 
-use std::fs::{self, File};
+use crate::log::LogError;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, absolute};
+
+/// Name of a directory's lock file.
+pub const LOCK: &str = "lock";
 
 /// Creates a directory and what is missing above it, and syncs every name that was made. The name of `dir` itself is synced even if it was
 /// there, since whoever made it may have died before syncing it.
@@ -14,6 +19,19 @@ pub fn create_durably(dir: &Path) -> io::Result<()> {
         File::open(parent)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Takes the lock of a log's directory; it is let go with the file.
+pub fn lock(dir: &Path) -> Result<File, LogError> {
+    let path = dir.join(LOCK);
+    let failed = |action, source| LogError::Io { action, path: path.clone(), source };
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(|source| failed("open", source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LogError::Locked(dir.into())),
+        Err(TryLockError::Error(source)) => Err(failed("lock", source)),
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,6 @@ use std::sync::Arc;
 pub mod disk;
 mod format;
 pub mod memory;
-mod prepare;
 mod recovery;
 
 #[cfg(test)]

@@ -14,19 +14,17 @@
 //! together stay within the limit; after the first error nothing is reported durable.
 
 use super::BodyLog;
-use super::format::{ENTRY_PAGES_MAX, Header, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, entry_pages, is_storable, write_entry};
-use super::prepare::{PREPARATION, Preparation, Step, segment_name};
+use super::format::{ENTRY_PAGES_MAX, SEGMENT_BYTES_MIN, entry_pages, is_storable, write_entry};
 use super::recovery::{self, Parsed, RecoveredBodies};
-use crate::WriteMode;
-use crate::io::{Done, Finished, Lane, Operation, PAGE_BYTES, Page, Ring};
-use crate::log::uring::{lock, open_flags, usable_mode};
+use crate::directory::{create_durably, lock};
+use crate::io::{Finished, Lane, Operation, PAGE_BYTES, Page, Ring};
 use crate::log::{LogError, LogIdentity, LogSequence};
+use crate::segment::{BODIES, Header, Preparation, SEGMENT_BYTES_MAX, WriteMode};
 use samara_types::{Block, View};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -156,16 +154,16 @@ impl BlockJournal {
     pub fn open_with(dir: &Path, identity: LogIdentity, config: &JournalConfig) -> Result<(BlockJournal, Vec<Block>), LogError> {
         config.check()?;
         let failed = |action| move |source| LogError::Io { action, path: dir.into(), source };
-        fs::create_dir_all(dir).map_err(failed("create"))?;
+        create_durably(dir).map_err(failed("create"))?;
         let lock = lock(dir)?;
         let directory = Arc::new(File::open(dir).map_err(failed("open"))?);
-        let config = JournalConfig { mode: usable_mode(dir, config.mode), ..*config };
-        remove_leftover(dir)?;
+        let config = JournalConfig { mode: config.mode.usable(dir), ..*config };
+        BODIES.remove_leftover(dir)?;
 
-        let parsed = recovery::list(dir)?.into_iter().map(|segment| recovery::read_segment(dir, segment, &identity));
+        let parsed = BODIES.list(dir)?.into_iter().map(|segment| recovery::read_segment(dir, segment, &identity));
         let mut parsed: Vec<Parsed> = parsed.collect::<Result<_, _>>()?;
         let found = Found::of(&mut parsed);
-        let segments = parsed.iter().map(|parsed| open_segment(dir, parsed, &config)).collect::<Result<_, _>>()?;
+        let segments = parsed.iter().map(|parsed| open_segment(dir, parsed, config.mode)).collect::<Result<_, _>>()?;
         let blocks = blocks_in_order(parsed);
         let mut journal = BlockJournal {
             ring: Ring::new().map_err(LogError::Unsupported)?,
@@ -237,7 +235,7 @@ impl BlockJournal {
     }
 
     fn current_path(&self) -> PathBuf {
-        self.dir.join(segment_name(self.segments[self.current].number))
+        self.dir.join(BODIES.name(u64::from(self.segments[self.current].number)))
     }
 
     /// Starts the next durable write if blocks wait, none is in flight, and there is room.
@@ -248,7 +246,7 @@ impl BlockJournal {
         let mut pages = self.pages.take().expect("the buffer is here while no write is in flight");
         let (count, flight) = self.fill(&mut pages);
         let segment = &mut self.segments[self.current];
-        let done = if self.config.mode == WriteMode::Direct { Done::Durable } else { Done::Synced };
+        let done = self.config.mode.done();
         let write = Operation::WritePages { file: Arc::clone(&segment.file), pages, count, offset: segment.end, done };
         segment.end += flight.bytes;
         self.in_flight = Some(flight);
@@ -302,25 +300,24 @@ impl BlockJournal {
     /// The segment to prepare: there shall be a free one beside the current one.
     fn due_preparation(&self) -> Option<Preparation> {
         let spare = (0..self.segments.len()).any(|at| at != self.current && self.segments[at].is_free(self.finalized));
-        let segment = self.segments.last().map_or(0, |last| last.number + 1);
-        let header = Header { identity: self.identity, segment, segment_bytes: self.config.segment_bytes };
-        (!spare && self.may_grow()).then(|| Preparation::new(header))
+        let number = self.segments.last().map_or(0, |last| u64::from(last.number) + 1);
+        let header = Header { identity: self.identity, number, segment_bytes: self.config.segment_bytes };
+        (!spare && self.may_grow()).then(|| Preparation::new(&BODIES, header, self.config.mode))
     }
 
     /// Prepares the current and a spare segment where they are missing, waiting for the disk.
     fn prepare_now(&mut self) -> Result<(), LogError> {
         while let Some(due) = self.due_preparation() {
-            let header = due.header;
-            let file = due.finish_now(&mut self.ring, &self.directory, open_flags(self.config.mode));
-            let path = || self.dir.join(segment_name(header.segment));
-            let file = file.map_err(|source| LogError::Io { action: "prepare", path: path(), source })?;
+            let header = due.header();
+            let file = due.finish_now(&mut self.ring, &self.dir, &self.directory)?;
             self.add_segment(header, file);
         }
         Ok(())
     }
 
     fn add_segment(&mut self, header: Header, file: Arc<File>) {
-        self.segments.push(Segment { number: header.segment, bytes: header.segment_bytes, file, view_max: None, end: PAGE });
+        let number = u32::try_from(header.number).expect("no disk holds so many segments");
+        self.segments.push(Segment { number, bytes: header.segment_bytes, file, view_max: None, end: PAGE });
         self.stats.segments_prepared += 1;
     }
 
@@ -333,9 +330,9 @@ impl BlockJournal {
             self.preparation = self.due_preparation();
         }
         let Some(preparation) = &self.preparation else { return Ok(()) };
-        let segment = preparation.header.segment;
-        let started = preparation.start(&mut self.ring, &self.directory, open_flags(self.config.mode));
-        started.map_err(|source| self.poisoned("prepare", self.dir.join(segment_name(segment)), source))
+        let path = self.dir.join(preparation.file_name());
+        let started = preparation.start(&mut self.ring, &self.directory);
+        started.map_err(|source| self.poisoned("prepare", path, source))
     }
 
     fn finish(&mut self, finished: Finished) -> Result<(), LogError> {
@@ -359,20 +356,14 @@ impl BlockJournal {
 
     fn finish_chore(&mut self, finished: Finished) -> Result<(), LogError> {
         let preparation = self.preparation.take().expect("a preparation was in flight");
-        let path = || self.dir.join(segment_name(preparation.header.segment));
-        match finished.result {
-            Err(source) => {
-                let path = path();
-                Err(self.poisoned("prepare", path, source))
-            }
-            Ok(value) => {
-                match preparation.advance(value) {
-                    Preparation { header, step: Step::Ready(file) } => self.add_segment(header, file),
-                    preparation => self.preparation = Some(preparation),
-                }
-                Ok(())
-            }
+        let path = self.dir.join(preparation.file_name());
+        let value = finished.result.map_err(|source| self.poisoned("prepare", path, source))?;
+        let preparation = preparation.advance(value);
+        match preparation.ready() {
+            Some(file) => self.add_segment(preparation.header(), file),
+            None => self.preparation = Some(preparation),
         }
+        Ok(())
     }
 }
 
@@ -455,23 +446,13 @@ fn blocks_in_order(parsed: Vec<Parsed>) -> Vec<Block> {
 }
 
 /// Opens a segment for writing behind its last body.
-fn open_segment(dir: &Path, parsed: &Parsed, config: &JournalConfig) -> Result<Segment, LogError> {
-    let path = dir.join(segment_name(parsed.header.segment));
-    let file = OpenOptions::new().read(true).write(true).custom_flags(open_flags(config.mode)).open(&path);
-    let file = file.map(Arc::new).map_err(|source| LogError::Io { action: "open", path, source })?;
+fn open_segment(dir: &Path, parsed: &Parsed, mode: WriteMode) -> Result<Segment, LogError> {
+    let Header { number, segment_bytes, .. } = parsed.header;
     Ok(Segment {
-        number: parsed.header.segment,
-        bytes: parsed.header.segment_bytes,
-        file,
+        number: parsed.number(),
+        bytes: segment_bytes,
+        file: mode.open(dir, &BODIES.name(number))?,
         view_max: parsed.entries.iter().map(|(entry, _)| entry.block.header().view).max(),
         end: parsed.entries.last().map_or(PAGE, |(_, end)| *end),
     })
-}
-
-fn remove_leftover(dir: &Path) -> Result<(), LogError> {
-    let path = dir.join(PREPARATION);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogError::Io { action: "remove", path, source }),
-        _ => Ok(()),
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! segment  = header page, then pages of 4,096 B, zeros until first written
-//! header   = magic "SAMBODY1" | crc32c of the rest | version u32 | segment u64 | segment bytes u64 | chain 32 | vote key 96 | validator u16
+//! header   = as in `segment`, magic "SAMBODY1"
 //! page     = tag 24 B | 4,072 B of an entry, zeros behind its end
 //! tag      = crc32c of the rest of the page u32 | segment u32 | entry number u64 | page of the entry u32 | pages of the entry u32
 //! entry    = finalized view u64 | roots u32 | zero u32 | digest 32 | block header 104 | roots 32 each | payload
@@ -13,9 +13,9 @@
 //! used twice, so pages of different writes never combine.
 
 use crate::io::{PAGE_BYTES, Page};
-use crate::log::LogIdentity;
+use crate::segment::array;
 use samara_types::block::{BLOCK_HEADER_BYTES, PAYLOAD_BYTES_MAX, SLICES_MAX};
-use samara_types::{Block, BlockHeader, ChainId, Digest, ValidatorIndex, View};
+use samara_types::{Block, BlockHeader, Digest, View};
 
 /// Bytes of the tag of a page.
 pub const TAG_BYTES: usize = 24;
@@ -27,49 +27,6 @@ const PRELUDE_BYTES: usize = 48;
 pub const ENTRY_PAGES_MAX: usize = (PRELUDE_BYTES + BLOCK_HEADER_BYTES + 32 * SLICES_MAX + PAYLOAD_BYTES_MAX).div_ceil(CONTENT_BYTES);
 /// The header page and the largest block, so that every block fits every segment.
 pub const SEGMENT_BYTES_MIN: u64 = ((1 + ENTRY_PAGES_MAX) * PAGE_BYTES) as u64;
-/// Bounds what recovery reads at once.
-pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-
-const MAGIC: &[u8; 8] = b"SAMBODY1";
-const VERSION: u32 = 1;
-
-/// First page of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    pub identity: LogIdentity,
-    pub segment: u32,
-    pub segment_bytes: u64,
-}
-
-impl Header {
-    pub fn to_page(self) -> [u8; PAGE_BYTES] {
-        let mut page = [0; PAGE_BYTES];
-        page[..8].copy_from_slice(MAGIC);
-        page[12..16].copy_from_slice(&VERSION.to_le_bytes());
-        page[16..24].copy_from_slice(&u64::from(self.segment).to_le_bytes());
-        page[24..32].copy_from_slice(&self.segment_bytes.to_le_bytes());
-        page[32..64].copy_from_slice(&self.identity.chain.0);
-        page[64..160].copy_from_slice(&self.identity.vote_key);
-        page[160..162].copy_from_slice(&self.identity.validator.0.to_le_bytes());
-        let crc = crc32c::crc32c(&page[12..]);
-        page[8..12].copy_from_slice(&crc.to_le_bytes());
-        page
-    }
-
-    /// None for anything but a header of this version.
-    pub fn from_page(page: &[u8]) -> Option<Header> {
-        let header = Header {
-            segment: u64::from_le_bytes(array(page, 16)?).try_into().ok()?,
-            segment_bytes: u64::from_le_bytes(array(page, 24)?),
-            identity: LogIdentity {
-                chain: ChainId(array(page, 32)?),
-                vote_key: array(page, 64)?,
-                validator: ValidatorIndex(u16::from_le_bytes(array(page, 160)?)),
-            },
-        };
-        (page.get(..PAGE_BYTES)? == header.to_page()).then_some(header)
-    }
-}
 
 /// What a page says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,8 +162,4 @@ fn read_content(content: &[u8]) -> Option<(View, Block)> {
     let roots = roots.chunks_exact(32).map(|root| Digest(root.try_into().expect("32 bytes"))).collect();
     let block = Block::new(header, roots, payload.to_vec())?;
     (block.digest() == digest && padding.iter().all(|byte| *byte == 0)).then_some((finalized, block))
-}
-
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
 }

@@ -1,9 +1,8 @@
-//! A block journal without a disk, for tests and the simulator. It completes writes when told, loses what was not synced when it crashes,
-//! tears the write in flight and fails on demand.
+//! A block journal without a disk, for tests and the simulator: [`Writes`] behind the rules of a body log.
 
 use super::BodyLog;
-use crate::log::memory::Torn;
 use crate::log::{LogError, LogSequence};
+use crate::writes::{Torn, Writes};
 use samara_types::{Block, View};
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -11,18 +10,9 @@ use std::sync::Arc;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBodyLog {
-    /// Bodies on the disk.
-    durable: Vec<Arc<Block>>,
-    flight: Vec<Arc<Block>>,
-    pending: Vec<Arc<Block>>,
-    appended: u64,
-    written: u64,
-    reported: u64,
+    writes: Writes<Arc<Block>>,
     finalized: View,
-    manual: bool,
-    writes_left: Option<u64>,
     bytes_max: Option<u64>,
-    failed: Option<String>,
 }
 
 impl MemoryBodyLog {
@@ -33,32 +23,22 @@ impl MemoryBodyLog {
 
     /// An empty journal whose writes complete only by [`MemoryBodyLog::complete`].
     pub fn with_manual_completion() -> MemoryBodyLog {
-        MemoryBodyLog { manual: true, ..MemoryBodyLog::default() }
+        MemoryBodyLog { writes: Writes::new(Vec::new(), true), ..MemoryBodyLog::default() }
     }
 
     /// The write in flight reaches the disk. Reported by the next poll, which starts the next write.
     pub fn complete(&mut self) {
-        if self.failed.is_some() {
-            return;
-        }
-        match &mut self.writes_left {
-            Some(0) => self.failed = Some("write failed on demand".into()),
-            left => {
-                *left = left.map(|writes| writes - 1);
-                self.written += self.flight.len() as u64;
-                self.durable.append(&mut self.flight);
-            }
-        }
+        self.writes.complete();
     }
 
     /// Whether a write waits for [`MemoryBodyLog::complete`].
     pub fn in_flight(&self) -> bool {
-        !self.flight.is_empty()
+        self.writes.in_flight()
     }
 
     /// After `writes` more completed writes, the next one fails and poisons the journal.
     pub fn fail_after(&mut self, writes: u64) {
-        self.writes_left = Some(writes);
+        self.writes.fail_after(writes);
     }
 
     /// More bytes of unfinalized headers and payloads than this are [`LogError::JournalFull`].
@@ -68,43 +48,23 @@ impl MemoryBodyLog {
 
     /// Bodies the disk holds, in the order they were appended.
     pub fn durable(&self) -> &[Arc<Block>] {
-        &self.durable
+        self.writes.durable()
     }
 
     /// The machine stops: what was not submitted is lost, of the write in flight stays what `torn` says. Returns the reopened journal and
     /// the bodies it recovered.
-    pub fn crash(mut self, torn: Torn) -> (MemoryBodyLog, Vec<Block>) {
-        let kept = match torn {
-            Torn::Lost => 0,
-            Torn::First(blocks) => blocks.min(self.flight.len()),
-            Torn::Whole => self.flight.len(),
-        };
-        self.durable.extend(self.flight.drain(..kept));
-        let next = self.written + kept as u64;
-        let recovered = self.durable.iter().map(|block| Block::clone(block)).collect();
-        let reopened = MemoryBodyLog {
-            durable: self.durable,
-            appended: next,
-            written: next,
-            reported: next,
-            finalized: self.finalized,
-            manual: self.manual,
-            bytes_max: self.bytes_max,
-            ..MemoryBodyLog::default()
-        };
-        (reopened, recovered)
-    }
-
-    fn check(&self) -> Result<(), LogError> {
-        self.failed.clone().map_or(Ok(()), |cause| Err(LogError::Poisoned(cause)))
+    pub fn crash(self, torn: Torn) -> (MemoryBodyLog, Vec<Block>) {
+        let (writes, _) = self.writes.crash(torn);
+        let recovered = writes.durable().iter().map(|block| Block::clone(block)).collect();
+        (MemoryBodyLog { writes, ..self }, recovered)
     }
 
     fn check_room(&mut self) -> Result<(), LogError> {
-        let held: usize = self.durable.iter().chain(&self.pending).map(|block| block.header().block_bytes()).sum();
+        let held: usize = self.writes.durable().iter().chain(self.writes.pending()).map(|block| block.header().block_bytes()).sum();
         match self.bytes_max {
             Some(limit_bytes) if held as u64 > limit_bytes => {
                 let error = LogError::JournalFull { limit_bytes, finalized: self.finalized };
-                self.failed = Some(error.to_string());
+                self.writes.fail(error.to_string());
                 Err(error)
             }
             _ => Ok(()),
@@ -114,31 +74,23 @@ impl MemoryBodyLog {
 
 impl BodyLog for MemoryBodyLog {
     fn append(&mut self, block: Arc<Block>) -> LogSequence {
-        self.appended += 1;
-        self.pending.push(block);
-        LogSequence(self.appended)
+        self.writes.append(block)
     }
 
     fn submit(&mut self) -> Result<(), LogError> {
-        self.check()?;
-        if self.flight.is_empty() && !self.pending.is_empty() {
+        self.writes.check()?;
+        if self.writes.is_due() {
             self.check_room()?;
-            self.flight.append(&mut self.pending);
         }
-        Ok(())
+        self.writes.submit()
     }
 
     fn poll_durable(&mut self) -> Result<Option<LogSequence>, LogError> {
-        if !self.manual && self.in_flight() {
-            self.complete();
-        }
-        self.check()?;
-        let news = self.written > self.reported;
-        self.reported = self.written;
-        if news {
+        let news = self.writes.poll()?;
+        if news.is_some() {
             self.submit()?;
         }
-        Ok(news.then_some(LogSequence(self.written)))
+        Ok(news)
     }
 
     fn wake_fd(&self) -> Option<RawFd> {
@@ -147,7 +99,7 @@ impl BodyLog for MemoryBodyLog {
 
     fn prune(&mut self, finalized: View) {
         self.finalized = self.finalized.max(finalized);
-        self.durable.retain(|block| block.header().view > self.finalized);
+        self.writes.retain(|block| block.header().view > self.finalized);
     }
 }
 

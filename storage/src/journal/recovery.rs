@@ -12,13 +12,11 @@
 //! are still whole behind the new ones are known by a smaller number than an entry before them, or by a view that a later entry names as
 //! finalized. Nobody needs them from here ([`super::BodyLog::prune`]).
 
-use super::format::{Entry, Header, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Tag, read_entry};
-use super::prepare::{segment_name, segment_number};
+use super::format::{Entry, SEGMENT_BYTES_MIN, Tag, read_entry};
 use crate::io::PAGE_BYTES;
-use crate::log::{LogError, LogIdentity, recovery::check_identity};
+use crate::log::{LogError, LogIdentity};
+use crate::segment::{BODIES, Header};
 use samara_types::View;
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
 /// What opening a journal found. Only `whole` entries became blocks.
@@ -44,31 +42,16 @@ pub struct Parsed {
     pub damaged: usize,
 }
 
-/// Numbers of the segments in a directory, ascending.
-pub fn list(dir: &Path) -> Result<Vec<u32>, LogError> {
-    let failed = |source| LogError::Io { action: "list", path: dir.into(), source };
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        segments.extend(entry.map_err(failed)?.file_name().to_str().and_then(segment_number));
-    }
-    segments.sort_unstable();
-    Ok(segments)
-}
-
 /// Reads one segment.
-pub fn read_segment(dir: &Path, segment: u32, expected: &LogIdentity) -> Result<Parsed, LogError> {
-    let path = dir.join(segment_name(segment));
-    let mut bytes = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(SEGMENT_BYTES_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|source| LogError::Io { action: "read", path: path.clone(), source })?;
-    let corrupt = |reason| LogError::Corrupt { path: path.clone(), offset: 0, reason };
-    let header = Header::from_page(bytes.get(..PAGE_BYTES).unwrap_or(&[])).ok_or(corrupt("the header does not parse"))?;
-    check_identity(&path, &header.identity, expected)?;
-    if header.segment != segment {
-        return Err(corrupt("the header names another segment"));
+pub fn read_segment(dir: &Path, number: u64, expected: &LogIdentity) -> Result<Parsed, LogError> {
+    let (path, bytes) = BODIES.read(dir, number)?;
+    let header = BODIES.check(&path, number, &bytes, Some(expected))?;
+    let corrupt = |reason| Err(LogError::Corrupt { path: path.clone(), offset: 0, reason });
+    if header.segment_bytes < SEGMENT_BYTES_MIN {
+        return corrupt("a segment too short for the largest block");
     }
-    if header.segment_bytes != bytes.len() as u64 || header.segment_bytes < SEGMENT_BYTES_MIN {
-        return Err(corrupt("the file has another length than its header says"));
+    if header.number > u64::from(u32::MAX) {
+        return corrupt("a segment number that no page can carry");
     }
     Ok(parse(header, &bytes))
 }
@@ -76,10 +59,11 @@ pub fn read_segment(dir: &Path, segment: u32, expected: &LogIdentity) -> Result<
 /// Finds the entries of a segment.
 pub fn parse(header: Header, bytes: &[u8]) -> Parsed {
     let mut parsed = Parsed { header, entries: Vec::new(), number_max: 0, stale: 0, damaged: 0 };
+    let segment = parsed.number();
     let mut rest = Rest::default();
     let mut offset = PAGE_BYTES;
     while offset < bytes.len() {
-        let whole = read_entry(&bytes[offset..], header.segment);
+        let whole = read_entry(&bytes[offset..], segment);
         let pages = whole.as_ref().map_or(1, |(_, pages)| *pages);
         let page = &bytes[offset..][..PAGE_BYTES];
         offset += pages * PAGE_BYTES;
@@ -90,7 +74,7 @@ pub fn parse(header: Header, bytes: &[u8]) -> Parsed {
                 parsed.take(entry, offset as u64);
             }
             None if page.iter().all(|byte| *byte == 0) => rest.end(&mut parsed),
-            None => rest.add(Tag::of(page, header.segment).map(|tag| tag.number), &mut parsed),
+            None => rest.add(Tag::of(page, segment).map(|tag| tag.number), &mut parsed),
         }
     }
     rest.end(&mut parsed);
@@ -98,6 +82,11 @@ pub fn parse(header: Header, bytes: &[u8]) -> Parsed {
 }
 
 impl Parsed {
+    /// Number of the segment as its pages carry it.
+    pub fn number(&self) -> u32 {
+        u32::try_from(self.header.number).expect("read_segment refuses larger ones")
+    }
+
     /// Keeps a whole entry unless one written later stands before it.
     fn take(&mut self, entry: Entry, end: u64) {
         if self.is_older(entry.number) {

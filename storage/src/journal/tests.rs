@@ -1,14 +1,13 @@
 //! The journal on real files with real syncs, and its format under every cut and flip.
 
 use super::disk::{BlockJournal, JournalConfig};
-use super::format::{CONTENT_BYTES, Header, SEGMENT_BYTES_MIN, TAG_BYTES, entry_pages, write_entry};
-use super::prepare::{PREPARATION, segment_name};
-use super::recovery::{Parsed, list, parse, read_segment};
+use super::format::{CONTENT_BYTES, SEGMENT_BYTES_MIN, TAG_BYTES, entry_pages, write_entry};
+use super::recovery::{Parsed, parse, read_segment};
 use super::*;
-use crate::WriteMode;
 use crate::io::tests::becomes_readable;
 use crate::io::{PAGE_BYTES, Page};
 use crate::log::LogIdentity;
+use crate::segment::{BODIES, Header, WriteMode};
 use samara_types::block::{PAYLOAD_BYTES_MAX, payload_digest};
 use samara_types::{BlockHeader, ChainId, Digest, Height, ValidatorIndex};
 use std::collections::BTreeSet;
@@ -73,7 +72,7 @@ fn write_each(journal: &mut BlockJournal, views: std::ops::RangeInclusive<u64>, 
 
 /// Views of all whole bodies on the disk, final or not, beside a running journal.
 fn views_on_disk(dir: &Path) -> BTreeSet<u64> {
-    let parsed = list(dir).unwrap().into_iter().map(|segment| read_segment(dir, segment, &identity()).unwrap());
+    let parsed = BODIES.list(dir).unwrap().into_iter().map(|segment| read_segment(dir, segment, &identity()).unwrap());
     parsed.flat_map(|parsed| parsed.entries).map(|(entry, _)| entry.block.header().view.0).collect()
 }
 
@@ -148,8 +147,8 @@ fn a_sleeping_reactor_wakes_by_the_ring() {
 
 /// A segment with these entries, numbered from 1.
 fn image(blocks: &[Block]) -> Vec<u8> {
-    let header = Header { identity: identity(), segment: 0, segment_bytes: SEGMENT_BYTES_MIN };
-    let mut bytes = header.to_page().to_vec();
+    let header = Header { identity: identity(), number: 0, segment_bytes: SEGMENT_BYTES_MIN };
+    let mut bytes = header.to_page(&BODIES).to_vec();
     for (number, block) in (1..).zip(blocks) {
         bytes.extend(encoded(number, View(0), block));
     }
@@ -165,7 +164,7 @@ fn encoded(number: u64, finalized: View, block: &Block) -> Vec<u8> {
 }
 
 fn parsed(bytes: &[u8]) -> Parsed {
-    parse(Header::from_page(&bytes[..PAGE_BYTES]).expect("whole"), bytes)
+    parse(Header::from_page(&BODIES, bytes).expect("whole"), bytes)
 }
 
 fn views(parsed: &Parsed) -> Vec<u64> {
@@ -248,7 +247,7 @@ fn a_payload_that_imitates_an_entry_is_never_taken_for_one() {
         let mut bytes = image(std::slice::from_ref(&outer));
         bytes[PAGE_BYTES + 4] ^= 1;
         let end = (1 + entry_pages(&outer)) * PAGE_BYTES;
-        let header = Header::from_page(&bytes[..PAGE_BYTES]).unwrap();
+        let header = Header::from_page(&BODIES, &bytes).unwrap();
         assert_eq!(views(&parse(header, &bytes[..end])), [0; 0], "shift {shift}");
     }
 }
@@ -262,7 +261,7 @@ fn pages_of_another_segment_or_write_never_combine() {
     let tail = bytes[range.end - PAGE_BYTES..range.end].to_vec();
     bytes[range.start - PAGE_BYTES..range.start].copy_from_slice(&tail);
     assert_eq!(parsed(&bytes).entries.iter().map(|(entry, _)| entry.number).collect::<Vec<_>>(), [2]);
-    let header = Header { segment: 1, ..Header::from_page(&bytes[..PAGE_BYTES]).unwrap() };
+    let header = Header { number: 1, ..Header::from_page(&BODIES, &bytes).unwrap() };
     assert_eq!(views(&parse(header, &bytes)), [0; 0]);
 }
 
@@ -272,7 +271,7 @@ fn writing_goes_on_behind_a_torn_entry_and_never_uses_its_number_again() {
     let (mut journal, _) = open(dir.path(), &tiny());
     write_each(&mut journal, 1..=3, 20_000);
     drop(journal);
-    let path = dir.path().join(segment_name(0));
+    let path = dir.path().join(BODIES.name(0));
     let mut bytes = fs::read(&path).unwrap();
     let end = PAGE_BYTES + 3 * entry_pages(&block(3, 20_000)) * PAGE_BYTES;
     bytes[end - 5_000..end].fill(0);
@@ -307,8 +306,8 @@ fn segments_are_reused_after_prune_and_hold_every_unfinalized_body() {
             journal.prune(View(finalized));
         }
     }
-    assert_eq!(list(dir.path()).unwrap(), [0, 1, 2]);
-    assert_eq!(list(dir.path()).unwrap().len() as u64 * SEGMENT_BYTES_MIN, tiny().limit_bytes);
+    assert_eq!(BODIES.list(dir.path()).unwrap(), [0, 1, 2]);
+    assert_eq!(BODIES.list(dir.path()).unwrap().len() as u64 * SEGMENT_BYTES_MIN, tiny().limit_bytes);
 }
 
 #[test]
@@ -389,7 +388,7 @@ fn a_failed_write_poisons_for_good() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(dir.path(), &tiny());
     write_each(&mut journal, 1..=1, 1_000);
-    journal.fail_writes(File::open(dir.path().join(segment_name(0))).unwrap());
+    journal.fail_writes(File::open(dir.path().join(BODIES.name(0))).unwrap());
     let sequence = journal.append(Arc::new(block(2, 1_000)));
     assert!(matches!(settle(&mut journal, sequence), Err(LogError::Io { action: "write", .. })));
     assert!(matches!(journal.submit(), Err(LogError::Poisoned(_))));
@@ -442,7 +441,7 @@ fn a_journal_in_use_is_refused() {
 fn a_damaged_header_or_length_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), &tiny()));
-    let path = dir.path().join(segment_name(1));
+    let path = dir.path().join(BODIES.name(1));
     let whole = fs::read(&path).unwrap();
     for at in [0, 9, 14, 20, 100, 4_000] {
         let mut bytes = whole.clone();
@@ -457,10 +456,10 @@ fn a_damaged_header_or_length_is_refused() {
 #[test]
 fn a_preparation_cut_off_by_a_crash_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(PREPARATION), [1; 5_000]).unwrap();
+    fs::write(dir.path().join(BODIES.preparation), [1; 5_000]).unwrap();
     let (_journal, recovered) = open(dir.path(), &tiny());
     assert!(recovered.is_empty());
-    assert!(!dir.path().join(PREPARATION).exists());
+    assert!(!dir.path().join(BODIES.preparation).exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! segment  = header block, then blocks of 4,096 B, zeros until written
-//! header   = magic "SAMVLOG1" | crc32c of the rest | version u32 | segment index u64 | segment bytes u64 | chain 32 | vote key 96 | validator u16
+//! header   = as in `segment`, magic "SAMVLOG1"
 //! block    = half, the same half again                one durable write is one block, and no block is ever written twice
 //! half     = up to 32 slots of 64 B, then zeros
 //! slot     = length u16 | kind u8 | flags u8 | crc32c u32 | sequence u64 | crc of the slot before u32 | segment u32 | view u64 | digest 32
@@ -14,8 +14,8 @@
 //! The second half costs nothing (a device writes whole blocks) and makes the end of the log robust: a single damaged sector in the last
 //! block, which could not be told from a torn write, does not lose the vote.
 
-use super::LogIdentity;
-use samara_types::{ChainId, Digest, Record, ValidatorIndex, View};
+use crate::segment::array;
+use samara_types::{Digest, Record, View};
 
 /// Unit of durable writes: page size and largest common sector size, as direct I/O asks for.
 pub const BLOCK_BYTES: usize = 4096;
@@ -27,50 +27,8 @@ pub const HALF_BYTES: usize = BLOCK_BYTES / 2;
 pub const RECORDS_PER_BLOCK: usize = HALF_BYTES / SLOT_BYTES;
 /// Header and two blocks.
 pub const SEGMENT_BYTES_MIN: u64 = 3 * BLOCK_BYTES as u64;
-/// Bounds what recovery reads at once.
-pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
-const MAGIC: &[u8; 8] = b"SAMVLOG1";
-const VERSION: u32 = 1;
 const FLAG_LAST: u8 = 1;
-
-/// First block of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    pub identity: LogIdentity,
-    pub index: u64,
-    pub segment_bytes: u64,
-}
-
-impl Header {
-    pub fn to_block(self) -> [u8; BLOCK_BYTES] {
-        let mut block = [0; BLOCK_BYTES];
-        block[..8].copy_from_slice(MAGIC);
-        block[12..16].copy_from_slice(&VERSION.to_le_bytes());
-        block[16..24].copy_from_slice(&self.index.to_le_bytes());
-        block[24..32].copy_from_slice(&self.segment_bytes.to_le_bytes());
-        block[32..64].copy_from_slice(&self.identity.chain.0);
-        block[64..160].copy_from_slice(&self.identity.vote_key);
-        block[160..162].copy_from_slice(&self.identity.validator.0.to_le_bytes());
-        let crc = crc32c::crc32c(&block[12..]);
-        block[8..12].copy_from_slice(&crc.to_le_bytes());
-        block
-    }
-
-    /// None for anything but a header of this version.
-    pub fn from_block(block: &[u8]) -> Option<Header> {
-        let header = Header {
-            index: u64::from_le_bytes(array(block, 16)?),
-            segment_bytes: u64::from_le_bytes(array(block, 24)?),
-            identity: LogIdentity {
-                chain: ChainId(array(block, 32)?),
-                vote_key: array(block, 64)?,
-                validator: ValidatorIndex(u16::from_le_bytes(array(block, 160)?)),
-            },
-        };
-        (block.get(..BLOCK_BYTES)? == header.to_block()).then_some(header)
-    }
-}
 
 /// Place of a record in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,10 +140,6 @@ fn read_half(half: &[u8], segment: u64) -> (Vec<Entry>, bool) {
     (entries, flags == FLAG_LAST && rest.iter().all(|byte| *byte == 0))
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at + N)?.try_into().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,18 +186,5 @@ mod tests {
         torn.copy_within(..HALF_BYTES, HALF_BYTES);
         let BlockState::Damaged { kept, .. } = read_block(&torn, 3) else { panic!("both halves end early") };
         assert_eq!(kept.len(), 2);
-    }
-
-    #[test]
-    fn every_flipped_bit_of_a_header_is_refused() {
-        let identity = LogIdentity { chain: ChainId([5; 32]), validator: ValidatorIndex(2), vote_key: [6; 96] };
-        let header = Header { identity, index: 4, segment_bytes: 12288 };
-        assert_eq!(Header::from_block(&header.to_block()), Some(header));
-        for bit in 0..BLOCK_BYTES * 8 {
-            let mut flipped = header.to_block();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Header::from_block(&flipped), None, "bit {bit}");
-        }
-        assert_eq!(Header::from_block(&header.to_block()[..4095]), None);
     }
 }

@@ -1,20 +1,9 @@
-//! A vote log without a disk, for tests and the simulator. It completes writes when told, loses what was not synced when it crashes,
-//! tears the write in flight and fails on demand.
+//! A vote log without a disk, for tests and the simulator: [`Writes`] behind the rules of a vote log.
 
 use super::{LogError, LogSequence, Recovered, VoteLog};
+use crate::writes::{Torn, Writes};
 use samara_types::{Record, View};
 use std::os::fd::RawFd;
-
-/// What a crash leaves of the write in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Torn {
-    /// Nothing.
-    Lost,
-    /// Its first records.
-    First(usize),
-    /// All of it, though nobody was told.
-    Whole,
-}
 
 /// Records of a segment; what [`VoteLog::prune`] forgets at a time.
 const SEGMENT_RECORDS: usize = 64;
@@ -22,14 +11,7 @@ const SEGMENT_RECORDS: usize = 64;
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryVoteLog {
-    pruned: u64,
-    durable: Vec<Record>,
-    flight: Vec<Record>,
-    pending: Vec<Record>,
-    reported: u64,
-    manual: bool,
-    writes_left: Option<u64>,
-    failed: Option<String>,
+    writes: Writes<Record>,
 }
 
 impl MemoryVoteLog {
@@ -40,100 +22,59 @@ impl MemoryVoteLog {
 
     /// An empty log whose writes complete only by [`MemoryVoteLog::complete`].
     pub fn with_manual_completion() -> MemoryVoteLog {
-        MemoryVoteLog { manual: true, ..MemoryVoteLog::default() }
+        MemoryVoteLog { writes: Writes::new(Vec::new(), true) }
     }
 
     /// A log that holds `records` from before, as if reopened.
     pub fn with_records(records: Vec<Record>) -> (MemoryVoteLog, Recovered) {
-        let log = MemoryVoteLog { durable: records, ..MemoryVoteLog::default() };
-        log.reopened(false)
+        let recovered = Recovered { fresh: records.is_empty(), records: records.clone(), torn_tail: false };
+        (MemoryVoteLog { writes: Writes::new(records, false) }, recovered)
     }
 
     /// The write in flight reaches the disk. Reported by the next poll, which starts the next write.
     pub fn complete(&mut self) {
-        if self.failed.is_some() {
-            return;
-        }
-        match &mut self.writes_left {
-            Some(0) => self.failed = Some("write failed on demand".into()),
-            left => {
-                *left = left.map(|writes| writes - 1);
-                self.durable.append(&mut self.flight);
-            }
-        }
+        self.writes.complete();
     }
 
     /// Whether a write waits for [`MemoryVoteLog::complete`].
     pub fn in_flight(&self) -> bool {
-        !self.flight.is_empty()
+        self.writes.in_flight()
     }
 
     /// After `writes` more completed writes, the next one fails and poisons the log.
     pub fn fail_after(&mut self, writes: u64) {
-        self.writes_left = Some(writes);
+        self.writes.fail_after(writes);
     }
 
     /// What the disk holds.
     pub fn durable(&self) -> &[Record] {
-        &self.durable
+        self.writes.durable()
     }
 
     /// The machine stops: what was not submitted is lost, of the write in flight stays what `torn` says. Returns the reopened log; its
     /// disk is repaired.
-    pub fn crash(mut self, torn: Torn) -> (MemoryVoteLog, Recovered) {
-        let kept = match torn {
-            Torn::Lost => 0,
-            Torn::First(records) => records.min(self.flight.len()),
-            Torn::Whole => self.flight.len(),
-        };
-        let torn_tail = kept > 0 && kept < self.flight.len();
-        self.durable.extend(self.flight.drain(..kept));
-        let log = MemoryVoteLog { pruned: self.pruned, durable: self.durable, manual: self.manual, ..MemoryVoteLog::default() };
-        log.reopened(torn_tail)
-    }
-
-    fn reopened(mut self, torn_tail: bool) -> (MemoryVoteLog, Recovered) {
-        self.reported = self.written();
-        let fresh = self.reported == 0;
-        let recovered = Recovered { records: self.durable.clone(), torn_tail, fresh };
-        (self, recovered)
-    }
-
-    fn written(&self) -> u64 {
-        self.pruned + self.durable.len() as u64
-    }
-
-    fn check(&self) -> Result<(), LogError> {
-        self.failed.clone().map_or(Ok(()), |cause| Err(LogError::Poisoned(cause)))
+    pub fn crash(self, torn: Torn) -> (MemoryVoteLog, Recovered) {
+        let (writes, torn_tail) = self.writes.crash(torn);
+        let recovered = Recovered { records: writes.durable().to_vec(), torn_tail, fresh: writes.written() == 0 };
+        (MemoryVoteLog { writes }, recovered)
     }
 }
 
 impl VoteLog for MemoryVoteLog {
     fn append(&mut self, record: Record) -> LogSequence {
-        self.pending.push(record);
-        LogSequence(self.written() + (self.flight.len() + self.pending.len()) as u64)
+        self.writes.append(record)
     }
 
     fn submit(&mut self) -> Result<(), LogError> {
-        self.check()?;
-        if self.flight.is_empty() {
-            self.flight.append(&mut self.pending);
-        }
-        Ok(())
+        self.writes.submit()
     }
 
     fn poll_durable(&mut self) -> Result<Option<LogSequence>, LogError> {
-        if !self.manual && self.in_flight() {
-            self.complete();
-        }
-        self.check()?;
-        let written = self.written();
-        let news = written > self.reported;
-        self.reported = written;
-        if news {
+        let news = self.writes.poll()?;
+        if news.is_some() {
             self.submit()?;
         }
-        Ok(news.then_some(LogSequence(written)))
+        Ok(news)
     }
 
     fn wake_fd(&self) -> Option<RawFd> {
@@ -142,9 +83,8 @@ impl VoteLog for MemoryVoteLog {
 
     fn prune(&mut self, below: View) {
         let old = |segment: &[Record]| segment.iter().all(|record| record.view() < below);
-        while self.durable.len() > 2 * SEGMENT_RECORDS && old(&self.durable[..SEGMENT_RECORDS]) {
-            self.durable.drain(..SEGMENT_RECORDS);
-            self.pruned += SEGMENT_RECORDS as u64;
+        while self.durable().len() > 2 * SEGMENT_RECORDS && old(&self.durable()[..SEGMENT_RECORDS]) {
+            self.writes.forget_first(SEGMENT_RECORDS);
         }
     }
 }

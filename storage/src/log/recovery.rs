@@ -14,14 +14,11 @@
 //! **What can not be told apart**: damage of the last block after it was durable looks like a torn write. Both halves carry the records, so
 //! it takes damage in both to lose them; [`super::Recovered::torn_tail`] is set either way.
 
-use super::chore::{segment_index, segment_name};
-use super::format::{
-    BLOCK_BYTES, BlockState, Entry, HALF_BYTES, Header, Link, RECORDS_PER_BLOCK, SEGMENT_BYTES_MAX, read_block, write_block,
-};
+use super::format::{BLOCK_BYTES, BlockState, Entry, HALF_BYTES, Link, RECORDS_PER_BLOCK, read_block, write_block};
 use super::{LogError, LogIdentity};
+use crate::segment::{Header, VOTES};
 use samara_types::{Record, View};
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -65,62 +62,19 @@ pub struct TornBlock {
     half: usize,
 }
 
-/// Indexes of the segments in a directory, ascending.
-pub fn list(dir: &Path) -> Result<Vec<u64>, LogError> {
-    let failed = |source| LogError::Io { action: "list", path: dir.into(), source };
-    let mut indexes = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        indexes.extend(entry.map_err(failed)?.file_name().to_str().and_then(segment_index));
-    }
-    indexes.sort_unstable();
-    Ok(indexes)
-}
-
 /// Reads and parses one segment.
 pub fn read_segment(dir: &Path, index: u64, expected: Option<&LogIdentity>) -> Result<Parsed, LogError> {
-    let path = dir.join(segment_name(index));
-    let bytes = read_bounded(&path).map_err(|source| LogError::Io { action: "read", path: path.clone(), source })?;
+    let (path, bytes) = VOTES.read(dir, index)?;
     parse(path, &bytes, index, expected)
 }
 
 /// Parses the bytes of one segment.
 pub fn parse(path: PathBuf, bytes: &[u8], index: u64, expected: Option<&LogIdentity>) -> Result<Parsed, LogError> {
-    let corrupt = |reason| LogError::Corrupt { path: path.clone(), offset: 0, reason };
-    let header = Header::from_block(bytes.get(..BLOCK_BYTES).unwrap_or(&[])).ok_or(corrupt("the header does not parse"))?;
-    if let Some(expected) = expected {
-        check_identity(&path, &header.identity, expected)?;
-    }
-    if header.index != index {
-        return Err(corrupt("the header names another segment"));
-    }
-    if header.segment_bytes != bytes.len() as u64 {
-        return Err(corrupt("the file has another length than its header says"));
-    }
+    let header = VOTES.check(&path, index, bytes, expected)?;
     let mut blocks: Vec<BlockState> = bytes.chunks(BLOCK_BYTES).skip(1).map(|block| read_block(block, index)).collect();
     let written = blocks.iter().rposition(|block| *block != BlockState::Empty).map_or(0, |last| last + 1);
     blocks.truncate(written);
     Ok(Parsed { path, header, blocks })
-}
-
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(SEGMENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Refuses a header of another identity.
-pub fn check_identity(path: &Path, found: &LogIdentity, expected: &LogIdentity) -> Result<(), LogError> {
-    let other = |what, found, expected| Err(LogError::OtherIdentity { path: path.into(), what, found, expected });
-    if found.chain != expected.chain {
-        return other("chain", samara_types::digest::hex(&found.chain.0), samara_types::digest::hex(&expected.chain.0));
-    }
-    if found.validator != expected.validator {
-        return other("validator", found.validator.to_string(), expected.validator.to_string());
-    }
-    if found.vote_key != expected.vote_key {
-        return other("vote key", samara_types::digest::hex(&found.vote_key), samara_types::digest::hex(&expected.vote_key));
-    }
-    Ok(())
 }
 
 /// Places segments, ascending by index, behind each other. `complete`: nobody changes the directory meanwhile, so a full segment must have
@@ -128,12 +82,12 @@ pub fn check_identity(path: &Path, found: &LogIdentity, expected: &LogIdentity) 
 pub fn join(dir: &Path, parsed: Vec<Parsed>, complete: bool) -> Result<Scan, LogError> {
     let mut joiner = Joiner {
         scan: Scan { records: Vec::new(), segments: Vec::new(), link: Link::FIRST, end: (0, 1), torn: None },
-        anchored: parsed.first().is_none_or(|first| first.header.index == 0),
+        anchored: parsed.first().is_none_or(|first| first.header.number == 0),
         ended: false,
     };
-    let first = parsed.first().map_or(0, |first| first.header.index);
+    let first = parsed.first().map_or(0, |first| first.header.number);
     for (segment, index) in parsed.iter().zip(first..) {
-        if segment.header.index != index {
+        if segment.header.number != index {
             return Err(LogError::MissingSegment { dir: dir.into(), index });
         }
         joiner.add(segment)?;
@@ -146,7 +100,7 @@ pub fn join(dir: &Path, parsed: Vec<Parsed>, complete: bool) -> Result<Scan, Log
 
 fn check_complete(dir: &Path, parsed: &[Parsed], end: usize) -> Result<(), LogError> {
     if let Some(last) = parsed.last().filter(|last| last.is_full()) {
-        return Err(LogError::MissingSegment { dir: dir.into(), index: last.header.index + 1 });
+        return Err(LogError::MissingSegment { dir: dir.into(), index: last.header.number + 1 });
     }
     let next = end + usize::from(parsed.get(end).is_some_and(Parsed::is_full)) + 1;
     match parsed.get(next + 1) {
@@ -173,7 +127,7 @@ struct Joiner {
 impl Joiner {
     fn add(&mut self, segment: &Parsed) -> Result<(), LogError> {
         let at = self.scan.segments.len();
-        self.scan.segments.push(Segment { index: segment.header.index, bytes: segment.header.segment_bytes, view_max: None });
+        self.scan.segments.push(Segment { index: segment.header.number, bytes: segment.header.segment_bytes, view_max: None });
         for (block, state) in segment.blocks.iter().enumerate() {
             let offset = (block as u64 + 1) * BLOCK_BYTES as u64;
             let corrupt = |reason| Err(LogError::Corrupt { path: segment.path.clone(), offset, reason });
@@ -186,7 +140,7 @@ impl Joiner {
                 BlockState::Damaged { kept, half } => {
                     self.follow(segment, offset, kept)?;
                     self.ended = true;
-                    let (path, segment) = (segment.path.clone(), segment.header.index);
+                    let (path, segment) = (segment.path.clone(), segment.header.number);
                     self.scan.torn = Some(TornBlock { path, offset, segment, kept: kept.clone(), half: *half });
                 }
             }
@@ -255,12 +209,12 @@ const ATTEMPTS_MOVING: usize = 10_000;
 pub fn read_running(dir: &Path) -> Result<Vec<Record>, LogError> {
     let mut attempts = 1;
     for _ in 0..ATTEMPTS_MOVING {
-        let before = list(dir)?;
+        let before = VOTES.list(dir)?;
         match read_once(dir) {
             Err(LogError::Corrupt { .. } | LogError::MissingSegment { .. } | LogError::Io { action: "read", .. })
                 if attempts < ATTEMPTS =>
             {
-                attempts += usize::from(list(dir)? == before);
+                attempts += usize::from(VOTES.list(dir)? == before);
             }
             result => return result,
         }
@@ -270,7 +224,7 @@ pub fn read_running(dir: &Path) -> Result<Vec<Record>, LogError> {
 
 fn read_once(dir: &Path) -> Result<Vec<Record>, LogError> {
     let mut parsed = Vec::new();
-    for index in list(dir)?.into_iter().rev() {
+    for index in VOTES.list(dir)?.into_iter().rev() {
         parsed.push(read_segment(dir, index, None)?);
     }
     parsed.reverse();

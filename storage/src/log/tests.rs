@@ -1,10 +1,10 @@
 //! The log on real files with real syncs.
 
-use super::chore::{PREPARATION, segment_name};
 use super::format::{BLOCK_BYTES, BlockState, HALF_BYTES, Link, SLOT_BYTES, read_block, write_block};
-use super::uring::{LogConfig, UringVoteLog, WriteMode};
+use super::uring::{LogConfig, UringVoteLog};
 use super::*;
 use crate::io::tests::becomes_readable;
+use crate::segment::{VOTES, WriteMode};
 use proptest::prelude::*;
 use samara_types::Digest;
 use std::fs::{self, File};
@@ -76,7 +76,7 @@ fn written(n: u64, config: &LogConfig) -> tempfile::TempDir {
 }
 
 fn change(dir: &Path, segment: u64, change: impl FnOnce(&mut Vec<u8>)) {
-    let path = dir.join(segment_name(segment));
+    let path = dir.join(VOTES.name(segment));
     let mut bytes = fs::read(&path).unwrap();
     change(&mut bytes);
     fs::write(&path, bytes).unwrap();
@@ -184,7 +184,7 @@ fn a_failed_write_poisons_for_good() {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = open(dir.path(), &LogConfig { mode, ..small() });
         write_each(&mut log, 0..2);
-        log.fail_writes(File::open(dir.path().join(segment_name(0))).unwrap());
+        log.fail_writes(File::open(dir.path().join(VOTES.name(0))).unwrap());
         log.append(record(2));
         log.submit().unwrap();
         log.wait().unwrap();
@@ -258,7 +258,7 @@ fn prune_keeps_the_newest_two_segments_that_were_written() {
 #[test]
 fn a_torn_write_costs_only_its_own_records_at_every_byte_offset() {
     let dir = written(3, &small());
-    let path = dir.path().join(segment_name(0));
+    let path = dir.path().join(VOTES.name(0));
     let image = fs::read(&path).unwrap();
     let mut last = [0; BLOCK_BYTES];
     let at = 4 * BLOCK_BYTES;
@@ -309,7 +309,7 @@ fn a_repaired_tail_can_be_written_on() {
 
 /// Checksum of the last record of a log of three one-record blocks in tiny segments.
 fn chain_of_last(dir: &Path) -> u32 {
-    let bytes = fs::read(dir.join(segment_name(1))).unwrap();
+    let bytes = fs::read(dir.join(VOTES.name(1))).unwrap();
     let BlockState::Clean(entries) = read_block(&bytes[BLOCK_BYTES..2 * BLOCK_BYTES], 1) else { panic!("clean") };
     entries.last().unwrap().crc
 }
@@ -317,7 +317,7 @@ fn chain_of_last(dir: &Path) -> u32 {
 #[test]
 fn a_flipped_bit_before_the_last_block_is_refused_everywhere() {
     let dir = written(3, &small());
-    let image = fs::read(dir.path().join(segment_name(0))).unwrap();
+    let image = fs::read(dir.path().join(VOTES.name(0))).unwrap();
     for byte in 0..3 * BLOCK_BYTES {
         let mut flipped = image.clone();
         flipped[byte] ^= 1 << (byte % 8);
@@ -367,21 +367,20 @@ fn damage_that_no_crash_causes_is_refused() {
 fn a_missing_segment_is_refused() {
     for (gone, missing) in [(1, 1), (2, 2)] {
         let dir = written(6, &tiny());
-        let newest =
-            fs::read_dir(dir.path()).unwrap().filter_map(|entry| super::chore::segment_index(entry.unwrap().file_name().to_str()?));
+        let newest = fs::read_dir(dir.path()).unwrap().filter_map(|entry| VOTES.number(entry.unwrap().file_name().to_str()?));
         assert_eq!(newest.max(), Some(3));
         if gone == 2 {
-            fs::remove_file(dir.path().join(segment_name(3))).unwrap();
+            fs::remove_file(dir.path().join(VOTES.name(3))).unwrap();
         }
-        fs::remove_file(dir.path().join(segment_name(gone))).unwrap();
+        fs::remove_file(dir.path().join(VOTES.name(gone))).unwrap();
         let error = refusal(dir.path());
         assert!(matches!(error, LogError::MissingSegment { index, .. } if index == missing), "{error}");
     }
     let dir = written(6, &tiny());
-    fs::rename(dir.path().join(segment_name(3)), dir.path().join(segment_name(4))).unwrap();
+    fs::rename(dir.path().join(VOTES.name(3)), dir.path().join(VOTES.name(4))).unwrap();
     assert!(is_corrupt(&refusal(dir.path()), "the header names another segment"));
     let dir = written(6, &tiny());
-    fs::remove_file(dir.path().join(segment_name(0))).unwrap();
+    fs::remove_file(dir.path().join(VOTES.name(0))).unwrap();
     let (_, recovered) = open(dir.path(), &tiny());
     assert_eq!(recovered.records, records(2..6), "an old segment may have been pruned");
 }
@@ -389,7 +388,7 @@ fn a_missing_segment_is_refused() {
 #[test]
 fn bytes_of_an_earlier_segment_in_a_later_one_never_parse() {
     let dir = written(3, &tiny());
-    let stale = fs::read(dir.path().join(segment_name(0))).unwrap();
+    let stale = fs::read(dir.path().join(VOTES.name(0))).unwrap();
     change(dir.path(), 1, |bytes| bytes[2 * BLOCK_BYTES..].copy_from_slice(&stale[BLOCK_BYTES..2 * BLOCK_BYTES]));
     let (_, recovered) = open(dir.path(), &tiny());
     assert_eq!(recovered, Recovered { records: records(0..3), torn_tail: true, fresh: false });
@@ -398,9 +397,9 @@ fn bytes_of_an_earlier_segment_in_a_later_one_never_parse() {
 #[test]
 fn a_half_prepared_segment_is_discarded() {
     let dir = written(3, &tiny());
-    fs::write(dir.path().join(PREPARATION), b"half a header").unwrap();
+    fs::write(dir.path().join(VOTES.preparation), b"half a header").unwrap();
     assert_eq!(open(dir.path(), &tiny()).1.records, records(0..3));
-    assert!(!dir.path().join(PREPARATION).exists());
+    assert!(!dir.path().join(VOTES.preparation).exists());
 }
 
 #[test]
@@ -447,7 +446,7 @@ fn a_log_is_read_while_it_is_written_and_pruned() {
 /// The bytes of a log are a format that other versions read: changing them is an approval (run with SAMARA_BLESS=1).
 #[test]
 fn the_committed_vector_is_what_is_written_and_reads_back() {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(segment_name(0));
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(VOTES.name(0));
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = open(dir.path(), &tiny());
     for at in 0..3 {
@@ -457,7 +456,7 @@ fn the_committed_vector_is_what_is_written_and_reads_back() {
     log.append(record(3));
     settle(&mut log, LogSequence(4));
     drop(log);
-    let bytes = fs::read(dir.path().join(segment_name(0))).unwrap();
+    let bytes = fs::read(dir.path().join(VOTES.name(0))).unwrap();
     if std::env::var_os("SAMARA_BLESS").is_some() {
         fs::create_dir_all(committed.parent().unwrap()).unwrap();
         fs::write(&committed, &bytes).unwrap();

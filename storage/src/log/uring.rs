@@ -8,32 +8,23 @@
 //! Invariants: one write in flight; the block it writes held zeros; the last block of a segment is written only while the next segment
 //! exists under its name; after the first error nothing is reported durable.
 
-use super::chore::{Chore, PREPARATION, Stage, segment_name};
-use super::format::{BLOCK_BYTES, Header, Link, RECORDS_PER_BLOCK, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, write_block};
+use super::chore::Chore;
+use super::format::{BLOCK_BYTES, Link, RECORDS_PER_BLOCK, SEGMENT_BYTES_MIN, write_block};
 use super::recovery::{self, Segment};
 use super::{LogError, LogIdentity, LogSequence, Recovered, VoteLog};
-use crate::directory::create_durably;
-use crate::io::{Done, Finished, Lane, Operation, Page, Ring};
+use crate::directory::{create_durably, lock};
+use crate::io::{Finished, Lane, Operation, Page, Ring};
+use crate::segment::{Header, Preparation, SEGMENT_BYTES_MAX, VOTES, WriteMode};
 use samara_types::{Record, View};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Most records that wait for one write. A machine writes a few per view, so this is a disk that has stalled for thousands of views.
 const PENDING_MAX: usize = 65_536;
-
-/// How a block becomes durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WriteMode {
-    /// O_DIRECT and RWF_DSYNC.
-    Direct,
-    /// Through the page cache, with a linked fdatasync.
-    Buffered,
-}
 
 /// Sizes of the log. A host value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,10 +116,10 @@ impl UringVoteLog {
         create_durably(dir).map_err(failed("create"))?;
         let lock = lock(dir)?;
         let directory = Arc::new(File::open(dir).map_err(failed("open"))?);
-        let config = LogConfig { mode: usable_mode(dir, config.mode), ..*config };
-        remove_leftover(dir)?;
+        let config = LogConfig { mode: config.mode.usable(dir), ..*config };
+        VOTES.remove_leftover(dir)?;
 
-        let parsed = recovery::list(dir)?.into_iter().map(|index| recovery::read_segment(dir, index, Some(&identity)));
+        let parsed = VOTES.list(dir)?.into_iter().map(|index| recovery::read_segment(dir, index, Some(&identity)));
         let mut scan = recovery::join(dir, parsed.collect::<Result<_, _>>()?, true)?;
         if let Some(torn) = &scan.torn {
             scan.link = recovery::repair(torn, scan.link)?;
@@ -137,25 +128,23 @@ impl UringVoteLog {
         let recovered = Recovered { records: std::mem::take(&mut scan.records), torn_tail: scan.torn.is_some(), fresh };
 
         let mut ring = Ring::new().map_err(LogError::Unsupported)?;
+        let prepare_now = |number, ring: &mut Ring| {
+            let header = Header { identity, number, segment_bytes: config.segment_bytes };
+            Preparation::new(&VOTES, header, config.mode).finish_now(ring, dir, &directory)?;
+            Ok::<_, LogError>(Segment { index: number, bytes: config.segment_bytes, view_max: None })
+        };
         let mut segments: VecDeque<Segment> = scan.segments.into();
         let (mut at, mut block) = scan.end;
         if fresh {
-            segments.push_back(prepare_now(
-                &mut ring,
-                dir,
-                &directory,
-                Header { identity, index: 0, segment_bytes: config.segment_bytes },
-                &config,
-            )?);
+            segments.push_back(prepare_now(0, &mut ring)?);
         } else if block * BLOCK_BYTES as u64 == segments[at].bytes {
             (at, block) = (at + 1, 1);
         }
         if at + 1 == segments.len() {
-            let header = Header { identity, index: segments[at].index + 1, segment_bytes: config.segment_bytes };
-            segments.push_back(prepare_now(&mut ring, dir, &directory, header, &config)?);
+            segments.push_back(prepare_now(segments[at].index + 1, &mut ring)?);
         }
-        let current = Current { file: open_segment(dir, segments[at].index, &config)?, offset: block * BLOCK_BYTES as u64 };
-        let next = Some(open_segment(dir, segments[at + 1].index, &config)?);
+        let current = Current { file: config.mode.open(dir, &VOTES.name(segments[at].index))?, offset: block * BLOCK_BYTES as u64 };
+        let next = Some(config.mode.open(dir, &VOTES.name(segments[at + 1].index))?);
         let log = UringVoteLog {
             ring,
             dir: dir.into(),
@@ -226,7 +215,7 @@ impl UringVoteLog {
     }
 
     fn current_path(&self) -> PathBuf {
-        self.dir.join(segment_name(self.segments[self.current_at()].index))
+        self.dir.join(VOTES.name(self.segments[self.current_at()].index))
     }
 
     /// Starts the next durable write if records wait, none is in flight, and there is room.
@@ -241,7 +230,7 @@ impl UringVoteLog {
         let segment = &mut self.segments[at];
         segment.view_max = segment.view_max.max(records.iter().map(Record::view).max());
         self.in_flight = Some(write_block(&mut page.0, segment.index, self.link, &records));
-        let done = if self.config.mode == WriteMode::Direct { Done::Durable } else { Done::Synced };
+        let done = self.config.mode.done();
         let write = Operation::Write { file: Arc::clone(&self.current.file), page, offset: self.current.offset, done };
         self.current.offset += BLOCK_BYTES as u64;
         self.ring.start(Lane::Vote, write).map_err(|source| self.poisoned("write", self.current_path(), source))
@@ -270,15 +259,15 @@ impl UringVoteLog {
         }
         let Some(chore) = &self.chore else { return Ok(()) };
         let action = chore.action();
-        let started = chore.start(&mut self.ring, &self.directory, open_flags(self.config.mode));
+        let started = chore.start(&mut self.ring, &self.directory);
         started.map_err(|source| self.poisoned(action.0, self.dir.join(action.1), source))
     }
 
     fn due_chore(&self) -> Option<Chore> {
         if self.next.is_none() {
-            let index = self.segments[self.current_at()].index + 1;
-            let header = Header { identity: self.identity, index, segment_bytes: self.config.segment_bytes };
-            return Some(Chore::Prepare { header, stage: Stage::Open });
+            let number = self.segments[self.current_at()].index + 1;
+            let header = Header { identity: self.identity, number, segment_bytes: self.config.segment_bytes };
+            return Some(Chore::Prepare(Preparation::new(&VOTES, header, self.config.mode)));
         }
         let old = self.current_at() >= 2 && self.segments[0].view_max < Some(self.prune_below);
         old.then(|| Chore::Delete { index: self.segments[0].index, unlinked: false })
@@ -306,17 +295,22 @@ impl UringVoteLog {
         let chore = self.chore.take().expect("a chore was in flight");
         let action = chore.action();
         let value = finished.result.map_err(|source| self.poisoned(action.0, self.dir.join(action.1), source))?;
-        match chore.advance(value) {
-            Some(Chore::Prepare { header, stage: Stage::Ready(file) }) => {
-                self.segments.push_back(Segment { index: header.index, bytes: header.segment_bytes, view_max: None });
-                self.next = Some(file);
-                self.stats.segments_prepared += 1;
-            }
+        self.chore = chore.advance(value);
+        match &self.chore {
             None => {
                 self.segments.pop_front();
                 self.stats.segments_deleted += 1;
             }
-            chore => self.chore = chore,
+            Some(Chore::Prepare(preparation)) => {
+                if let Some(file) = preparation.ready() {
+                    let Header { number, segment_bytes, .. } = preparation.header();
+                    self.segments.push_back(Segment { index: number, bytes: segment_bytes, view_max: None });
+                    self.next = Some(file);
+                    self.stats.segments_prepared += 1;
+                    self.chore = None;
+                }
+            }
+            Some(Chore::Delete { .. }) => {}
         }
         Ok(())
     }
@@ -363,60 +357,4 @@ impl VoteLog for UringVoteLog {
     fn prune(&mut self, below: View) {
         self.prune_below = self.prune_below.max(below);
     }
-}
-
-pub(crate) fn lock(dir: &Path) -> Result<File, LogError> {
-    let path = dir.join("lock");
-    let failed = |action, source| LogError::Io { action, path: path.clone(), source };
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(|source| failed("open", source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LogError::Locked(dir.into())),
-        Err(TryLockError::Error(source)) => Err(failed("lock", source)),
-    }
-}
-
-/// A file system without direct I/O refuses to open with it.
-pub(crate) fn usable_mode(dir: &Path, wanted: WriteMode) -> WriteMode {
-    let probe = OpenOptions::new().read(true).custom_flags(open_flags(wanted)).open(dir.join("lock"));
-    if probe.is_ok() { wanted } else { WriteMode::Buffered }
-}
-
-pub(crate) fn open_flags(mode: WriteMode) -> i32 {
-    match mode {
-        WriteMode::Direct => libc::O_DIRECT,
-        WriteMode::Buffered => 0,
-    }
-}
-
-fn remove_leftover(dir: &Path) -> Result<(), LogError> {
-    let path = dir.join(PREPARATION);
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(LogError::Io { action: "remove", path, source }),
-        _ => Ok(()),
-    }
-}
-
-fn open_segment(dir: &Path, index: u64, config: &LogConfig) -> Result<Arc<File>, LogError> {
-    let path = dir.join(segment_name(index));
-    let file = OpenOptions::new().read(true).write(true).custom_flags(open_flags(config.mode)).open(&path);
-    file.map(Arc::new).map_err(|source| LogError::Io { action: "open", path, source })
-}
-
-/// The chore of preparing a segment, waited for: start-up may block.
-fn prepare_now(ring: &mut Ring, dir: &Path, directory: &Arc<File>, header: Header, config: &LogConfig) -> Result<Segment, LogError> {
-    let failed = |source| LogError::Io { action: "prepare", path: dir.join(segment_name(header.index)), source };
-    let mut chore = Chore::Prepare { header, stage: Stage::Open };
-    while !matches!(chore, Chore::Prepare { stage: Stage::Ready(_), .. }) {
-        chore.start(ring, directory, open_flags(config.mode)).map_err(failed)?;
-        let finished = loop {
-            ring.wait().map_err(failed)?;
-            if let Some(finished) = ring.reap() {
-                break finished;
-            }
-        };
-        chore = chore.advance(finished.result.map_err(failed)?).expect("a preparation ends ready");
-    }
-    Ok(Segment { index: header.index, bytes: header.segment_bytes, view_max: None })
 }

@@ -1,41 +1,31 @@
-//! A segment more, prepared step by step through the ring so that no pass of the reactor waits for a file system.
+//! A segment more, step by step through the ring, so that no pass of the reactor waits for a file system.
 //!
 //! ```text
 //! open tmp ─► allocate ─► header ─► zeros, 64 KiB at a time ─► fsync ─► rename ─► fsync directory ─► ready
 //! ```
 //!
-//! As with the vote log, a segment has its name only once it is whole and durable, and holds zeros instead of reserved space, so that
-//! writing to it later changes no extent.
+//! Zeros instead of merely reserved space: a durable write into reserved space changes the file's extents and waits for the file system's
+//! journal.
 
-use super::format::Header;
+use super::{Header, Series, WriteMode};
 use crate::io::{Done, Lane, Operation, PAGE_BYTES, Page, Ring, Value, ZEROS_BYTES};
+use crate::log::LogError;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
-
-/// Name of a segment under preparation. At most one exists.
-pub const PREPARATION: &str = "bodies.tmp";
-
-/// Name of a segment.
-pub fn segment_name(segment: u32) -> String {
-    format!("bodies-{segment:08x}.log")
-}
-
-/// Number of a segment by its name.
-pub fn segment_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("bodies-")?.strip_suffix(".log")?;
-    u32::from_str_radix(digits, 16).ok().filter(|segment| segment_name(*segment) == name)
-}
 
 /// A segment on its way.
 pub struct Preparation {
-    pub header: Header,
-    pub step: Step,
+    series: &'static Series,
+    header: Header,
+    mode: WriteMode,
+    step: Step,
 }
 
 /// What is due next.
-pub enum Step {
+enum Step {
     Open,
     Allocate(Arc<File>),
     Header(Arc<File>),
@@ -48,22 +38,32 @@ pub enum Step {
 }
 
 impl Preparation {
-    pub fn new(header: Header) -> Preparation {
-        Preparation { header, step: Step::Open }
+    pub fn new(series: &'static Series, header: Header, mode: WriteMode) -> Preparation {
+        Preparation { series, header, mode, step: Step::Open }
+    }
+
+    /// Header of the segment.
+    pub fn header(&self) -> Header {
+        self.header
+    }
+
+    /// Name of the segment.
+    pub fn file_name(&self) -> String {
+        self.series.name(self.header.number)
     }
 
     /// Starts the step that is due.
-    pub fn start(&self, ring: &mut Ring, directory: &Arc<File>, open_flags: i32) -> io::Result<()> {
+    pub fn start(&self, ring: &mut Ring, directory: &Arc<File>) -> io::Result<()> {
         let directory = Arc::clone(directory);
         let bytes = self.header.segment_bytes;
         let operation = match &self.step {
             Step::Open => {
-                let flags = libc::O_CREAT | libc::O_TRUNC | libc::O_RDWR | open_flags;
-                Operation::Open { directory, name: c_name(PREPARATION), flags }
+                let flags = libc::O_CREAT | libc::O_TRUNC | libc::O_RDWR | self.mode.open_flags();
+                Operation::Open { directory, name: c_name(self.series.preparation), flags }
             }
             Step::Allocate(file) => Operation::Allocate { file: Arc::clone(file), bytes },
             Step::Header(file) => {
-                let page = Box::new(Page(self.header.to_page()));
+                let page = Box::new(Page(self.header.to_page(self.series)));
                 Operation::Write { file: Arc::clone(file), page, offset: 0, done: Done::Taken }
             }
             Step::Zeros(file, offset) => {
@@ -71,7 +71,7 @@ impl Preparation {
                 Operation::Zero { file: Arc::clone(file), offset: *offset, bytes }
             }
             Step::Sync(file) => Operation::Sync { file: Arc::clone(file) },
-            Step::Rename(_) => Operation::Rename { directory, from: c_name(PREPARATION), to: c_name(&segment_name(self.header.segment)) },
+            Step::Rename(_) => Operation::Rename { directory, from: c_name(self.series.preparation), to: c_name(&self.file_name()) },
             Step::Directory(_) | Step::Ready(_) => Operation::Sync { file: directory },
         };
         ring.start(Lane::Chore, operation)
@@ -95,24 +95,35 @@ impl Preparation {
         Preparation { step, ..self }
     }
 
+    /// The finished segment.
+    pub fn ready(&self) -> Option<Arc<File>> {
+        match &self.step {
+            Step::Ready(file) => Some(Arc::clone(file)),
+            _ => None,
+        }
+    }
+
     /// Takes every step, waiting for each: start-up may block.
-    pub fn finish_now(mut self, ring: &mut Ring, directory: &Arc<File>, open_flags: i32) -> io::Result<Arc<File>> {
+    pub fn finish_now(mut self, ring: &mut Ring, dir: &Path, directory: &Arc<File>) -> Result<Arc<File>, LogError> {
+        let path = dir.join(self.file_name());
+        let failed = |source| LogError::Io { action: "prepare", path: path.clone(), source };
         loop {
-            if let Step::Ready(file) = self.step {
+            if let Some(file) = self.ready() {
                 return Ok(file);
             }
-            self.start(ring, directory, open_flags)?;
+            self.start(ring, directory).map_err(failed)?;
             let finished = loop {
-                ring.wait()?;
+                ring.wait().map_err(failed)?;
                 if let Some(finished) = ring.reap() {
                     break finished;
                 }
             };
-            self = self.advance(finished.result?);
+            self = self.advance(finished.result.map_err(failed)?);
         }
     }
 }
 
-fn c_name(name: &str) -> CString {
+/// A name as the kernel takes it.
+pub fn c_name(name: &str) -> CString {
     CString::new(name).expect("segment names hold no zero byte")
 }
