@@ -47,7 +47,7 @@ impl Lan {
         hub.ip(&hub_script(&members))?;
         for (index, member) in members.iter().enumerate() {
             let host = Lan::host(index);
-            member.ip(&format!("link set lo up\nlink set eth0 addrgenmode none\naddr add {host}/16 dev eth0\nlink set eth0 up\n"))?;
+            member.ip(&format!("link set lo up\naddr add {host}/16 dev eth0\nlink set eth0 up\n"))?;
         }
         Ok(Lan { hub, members })
     }
@@ -65,14 +65,14 @@ impl Lan {
 
 fn hub_script(members: &[Namespace]) -> String {
     let mut script = String::from(
-        "link set lo up\nlink add br0 type bridge stp_state 0 mcast_snooping 0\nlink set br0 addrgenmode none\naddr add 10.78.255.254/16 dev br0\nlink set br0 up\n",
+        "link set lo up\nlink add br0 type bridge stp_state 0 mcast_snooping 0\naddr add 10.78.255.254/16 dev br0\nlink set br0 up\n",
     );
     for (index, member) in members.iter().enumerate() {
         let path = member.path();
         writeln!(
             script,
             "link add v{index} numrxqueues 1 numtxqueues 1 type veth peer name eth0 numrxqueues 1 numtxqueues 1 netns {path}\n\
-             link set v{index} addrgenmode none\nlink set v{index} master br0\nlink set v{index} up"
+             link set v{index} master br0\nlink set v{index} up"
         )
         .expect("writing to a String does not fail");
     }

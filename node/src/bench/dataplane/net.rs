@@ -65,14 +65,12 @@ impl Net {
         spaces[Side::Near as usize].ip(&format!(
             "link add near0 address 02:00:00:00:77:01 type veth peer name far0 address 02:00:00:00:77:02 netns {far}\n\
                  link add cnear0 type veth peer name cfar0 netns {far}\n\
-                 link set near0 addrgenmode none\nlink set cnear0 addrgenmode none\n\
                  addr add 10.77.0.1/24 dev near0\n\
                  link set lo up\nlink set near0 up\nlink set cnear0 up\n\
                  neigh add 10.77.0.2 lladdr 02:00:00:00:77:02 dev near0 nud permanent\n\
                  route add 10.77.1.0/24 via 10.77.0.2 dev near0\n"
         ))?;
-        spaces[Side::Far as usize].ip("link set far0 addrgenmode none\nlink set cfar0 addrgenmode none\n\
-             addr add 10.77.0.2/24 dev far0\n\
+        spaces[Side::Far as usize].ip("addr add 10.77.0.2/24 dev far0\n\
              link set lo up\nlink set far0 up\nlink set cfar0 up\n\
              neigh add 10.77.0.1 lladdr 02:00:00:00:77:01 dev far0 nud permanent\n\
              route add local 10.77.1.0/24 dev lo\n")?;
