@@ -30,8 +30,11 @@ use waiting::{Waiter, Waiting};
 /// Bounds of the door.
 #[derive(Clone, Copy, Debug)]
 pub struct DoorLimits {
-    /// Connections at once; one more is closed at once. Each costs about 40 KiB, plus its unread answers.
+    /// Connections at once; one more takes the place of the one that is idle for longest, or is closed at once if none is. Each costs about 40 KiB, plus its
+    /// unread answers.
     pub connections_max: usize,
+    /// A connection without a whole request and without an unanswered submission for this long is idle.
+    pub idle_after: Duration,
     /// Submissions of one connection without their last answer; one more is `Rejected(TooManyInFlight)`.
     pub in_flight_max: usize,
     /// Bytes of answers a client has not read; beyond this it is disconnected.
@@ -48,6 +51,7 @@ impl Default for DoorLimits {
     fn default() -> Self {
         DoorLimits {
             connections_max: 256,
+            idle_after: Duration::from_secs(10),
             in_flight_max: 8_192,
             unread_bytes_max: 1 << 20,
             unverified_max: 8_192,
@@ -115,7 +119,7 @@ impl Door {
                     continue;
                 }
             };
-            if self.connections.borrow().len() >= self.limits.connections_max {
+            if self.connections.borrow().len() >= self.limits.connections_max && !self.make_room() {
                 count(&mut self.counters.borrow_mut().connections_refused, "limit");
                 continue;
             }
@@ -189,6 +193,15 @@ impl Door {
         }
     }
 
+    /// Closes the connection that is idle for longest: strangers who hold connections must not keep clients out. False if none is idle.
+    fn make_room(&self) -> bool {
+        let connections = self.connections.borrow();
+        let idle = connections.values().filter(|connection| connection.is_idle(self.limits.idle_after));
+        let Some(longest) = idle.min_by_key(|connection| connection.heard.get()) else { return false };
+        longest.close(Close::Idle);
+        true
+    }
+
     fn enter(&self) -> Rc<Connection> {
         let number = self.next_connection.get();
         self.next_connection.set(number + 1);
@@ -223,6 +236,7 @@ impl Door {
         loop {
             let frame = split_frame(&input[taken..]).map_err(|_| Close::MalformedFrame)?;
             let Some((used, request, kind, body)) = frame else { break };
+            connection.heard.set(Instant::now());
             match read_request(kind, body).map_err(|_| Close::MalformedFrame)? {
                 Request::Submit(transaction) => self.submit(connection, request, transaction),
                 Request::Status => {

@@ -41,8 +41,10 @@ pub struct SyncLimits {
     pub run_blocks: usize,
     /// The same in bytes.
     pub run_bytes: usize,
-    /// Longest wait for a connection, a handshake step or one record.
+    /// Longest wait for a connection, a handshake step or one record, and for all records together beyond what `bytes_per_second_min` allows.
     pub patience: Duration,
+    /// A peer that sends less is given up: one record every few seconds would keep a validator behind for ever.
+    pub bytes_per_second_min: u64,
 }
 
 impl Default for SyncLimits {
@@ -55,6 +57,7 @@ impl Default for SyncLimits {
             run_blocks: 64,
             run_bytes: 4 << 20,
             patience: Duration::from_secs(5),
+            bytes_per_second_min: 32 << 10,
         }
     }
 }
@@ -87,7 +90,7 @@ impl RecordKind {
 pub enum SyncFault {
     /// No connection, or it broke.
     Unreachable,
-    /// Nothing came in time.
+    /// Nothing came in time, or too little.
     TimedOut,
     /// The handshake failed: another chain, another key.
     Handshake,

@@ -7,6 +7,7 @@ use samara_types::client::{Response, write_response};
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 /// Bytes taken from a socket at once.
 const READ_BYTES: usize = 16 << 10;
@@ -20,6 +21,8 @@ pub(super) enum Close {
     MalformedFrame,
     /// It does not read its answers.
     SlowReader,
+    /// It was idle, and its place was wanted.
+    Idle,
     /// The validator stops.
     Stopping,
 }
@@ -30,6 +33,7 @@ impl Close {
             Close::Gone => "gone",
             Close::MalformedFrame => "malformed_frame",
             Close::SlowReader => "slow_reader",
+            Close::Idle => "idle",
             Close::Stopping => "stopping",
         }
     }
@@ -40,6 +44,8 @@ pub(super) struct Connection {
     pub(super) number: u64,
     /// Submissions without their last answer.
     pub(super) in_flight: Cell<usize>,
+    /// When it was accepted, or sent its last whole request.
+    pub(super) heard: Cell<Instant>,
     out: RefCell<Vec<u8>>,
     close: Cell<Option<Close>>,
     waker: RefCell<Option<Waker>>,
@@ -47,7 +53,19 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(number: u64) -> Connection {
-        Connection { number, in_flight: Cell::new(0), out: RefCell::default(), close: Cell::new(None), waker: RefCell::new(None) }
+        Connection {
+            number,
+            in_flight: Cell::new(0),
+            heard: Cell::new(Instant::now()),
+            out: RefCell::default(),
+            close: Cell::new(None),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Whether it has asked nothing and waits for nothing for so long. One that is being closed is not: its place is given away already.
+    pub(super) fn is_idle(&self, after: Duration) -> bool {
+        self.in_flight.get() == 0 && self.close.get().is_none() && self.heard.get().elapsed() >= after
     }
 
     /// Queues an answer; a client with more than `unread_max` bytes unread is disconnected.

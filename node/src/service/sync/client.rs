@@ -4,7 +4,7 @@ use super::super::Shared;
 use super::super::link::Signal;
 use super::super::telemetry::count;
 use super::stream::{Identity, RecordStream};
-use super::{RecordKind, SyncFault};
+use super::{RecordKind, SyncFault, SyncLimits};
 use crate::bridge::ToHot;
 use samara_consensus::Tip;
 use samara_storage::decode_block;
@@ -97,9 +97,9 @@ async fn fetch_from(shared: &Shared, peer: ValidatorIndex, tip: &mut Tip) -> Res
     let mut stream = RecordStream::connect(identity, address, their_key, shared.sync_limits.patience).await?;
     stream.send(RecordKind::Request, &tip.height.next().0.to_le_bytes()).await?;
     let before = tip.height;
-    let mut run = Run::default();
+    let (mut run, mut pace) = (Run::default(), Pace::default());
     loop {
-        match stream.receive().await? {
+        match pace.receive(&mut stream, &shared.sync_limits).await? {
             (RecordKind::Block, body) => run.add_block(tip, decode_block(&body).ok_or(SyncFault::Malformed)?, body.len())?,
             (RecordKind::Certificate, body) => run.add_certificate(body)?,
             (RecordKind::End, _) => break,
@@ -116,6 +116,25 @@ async fn fetch_from(shared: &Shared, peer: ValidatorIndex, tip: &mut Tip) -> Res
         deliver(shared, &mut run, tip).await?;
     }
     if tip.height == before { Err(SyncFault::Nothing) } else { Ok(()) }
+}
+
+/// How fast a peer sends, by the time spent waiting for it.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// The next record; a fault if the peer has been too slow up to and with it.
+    async fn receive(&mut self, stream: &mut RecordStream, limits: &SyncLimits) -> Result<(RecordKind, Vec<u8>), SyncFault> {
+        let began = Instant::now();
+        let record = stream.receive().await?;
+        self.waited += began.elapsed();
+        self.bytes += record.1.len() as u64;
+        let allowed = limits.patience + Duration::from_secs_f64(self.bytes as f64 / limits.bytes_per_second_min as f64);
+        if self.waited > allowed { Err(SyncFault::TimedOut) } else { Ok(record) }
+    }
 }
 
 /// Verifies the run's last certificate and hands everything up to it to the hot reactor. The run before must be durable first, so two

@@ -89,6 +89,8 @@ enum Script {
     Records(Vec<(RecordKind, Vec<u8>)>),
     /// Sends linked blocks without any proof for as long as the client listens.
     UnprovenForEver,
+    /// Sends good blocks with this pause before each.
+    Trickle(Duration),
 }
 
 fn block(block: &Block) -> (RecordKind, Vec<u8>) {
@@ -121,6 +123,12 @@ fn hostile(script: Script) -> SocketAddr {
             Script::UnprovenForEver => {
                 let mut maker = ChainMaker::new(&CHAIN);
                 while stream.send(RecordKind::Block, &encode_block(&maker.block(&[]))).await.is_ok() {}
+            }
+            Script::Trickle(pause) => {
+                let mut maker = ChainMaker::new(&CHAIN);
+                while stream.send(RecordKind::Block, &encode_block(&maker.block(&[]))).await.is_ok() {
+                    glommio::timer::sleep(pause).await;
+                }
             }
         }
     };
@@ -238,6 +246,12 @@ fn a_peer_that_ends_at_once_does_not_end_the_fetch() {
 fn a_silent_peer_costs_one_deadline() {
     let limits = SyncLimits { patience: Duration::from_millis(300), ..SyncLimits::default() };
     given_up_for(SyncFault::TimedOut, hostile(Script::Records(Vec::new())), limits);
+}
+
+#[test]
+fn a_peer_that_feeds_a_record_just_before_each_deadline_is_given_up() {
+    let limits = SyncLimits { patience: Duration::from_millis(300), ..SyncLimits::default() };
+    given_up_for(SyncFault::TimedOut, hostile(Script::Trickle(Duration::from_millis(100))), limits);
 }
 
 #[test]

@@ -169,6 +169,22 @@ fn connections_beyond_the_limit_are_closed_at_once() {
 }
 
 #[test]
+fn an_idle_connection_gives_its_place_to_a_new_one_and_one_that_waits_for_an_answer_does_not() {
+    let mut rig = limited(DoorLimits { connections_max: 2, idle_after: Duration::ZERO, ..DoorLimits::default() });
+    let (mut busy, mut idle) = (rig.client(), rig.client());
+    rig.settle(&mut idle, 1);
+    busy.submit(7, &transaction(7));
+    let ToHot::Submit { ticket, .. } = rig.next() else { panic!("a submission was expected") };
+    let mut newcomer = rig.client();
+    rig.settle(&mut newcomer, 2);
+    assert!(idle.is_closed());
+    rig.push(ToService::Answer { ticket, response: rejected(RejectReason::MempoolFull) });
+    assert_eq!(busy.receive(), (7, rejected(RejectReason::MempoolFull)));
+    let refused = rig.stop().service.connections_refused;
+    assert_eq!((refused["idle"], refused.get("limit")), (1, None));
+}
+
+#[test]
 fn at_a_stop_every_waiting_request_gets_its_last_answer() {
     let mut rig = rig();
     let mut client = rig.client();
