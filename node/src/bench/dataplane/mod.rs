@@ -189,18 +189,23 @@ impl Bench {
             gaps: [gaps(Side::Near)?, gaps(Side::Far)?],
         };
         let mut rows: Vec<Row> = self.series.iter().flat_map(|series| self.rows(series)).collect();
-        rows.extend(
-            self.floor_figures.iter().filter(|(_, figures)| !figures.is_empty()).map(|(case, figures)| Row::of_floor(*case, figures)),
-        );
+        let floors = self.floor_figures.iter().filter(|(_, figures)| !figures.is_empty());
+        rows.extend(floors.map(|(case, figures)| {
+            let udp = self.merits(Rung::Udp, *case);
+            Row::of_floor(*case, figures, udp.as_ref().map(|merits| (Rung::Udp.as_str(), merits.as_slice())))
+        }));
         Ok(Document { rows, host, skipped: self.skipped.clone() })
+    }
+
+    fn merits(&self, rung: Rung, case: Case) -> Option<Vec<f64>> {
+        self.series.iter().find(|series| series.rung == rung && series.case == case).map(Series::merits)
     }
 
     /// Beside the kernel UDP rung (which itself stands beside the blocking socket), and beside the C floor.
     fn rows(&self, series: &Series) -> Vec<Row> {
         let rival = if series.rung == Rung::Udp { Rung::Blocking } else { Rung::Udp };
-        let rival = self.series.iter().find(|other| other.rung == rival && other.case == series.case);
-        let merits = rival.map(|rival| (rival.rung.as_str(), rival.merits()));
-        let mut rows = vec![series.row(merits.as_ref().map(|(name, merits)| (*name, merits.as_slice())))];
+        let merits = self.merits(rival, series.case);
+        let mut rows = vec![series.row(merits.as_ref().map(|merits| (rival.as_str(), merits.as_slice())))];
         let floor = self.floor_figures.iter().find(|(case, figures)| *case == series.case && !figures.is_empty());
         if let Some((_, figures)) = floor {
             let merits: Vec<f64> = figures.iter().map(Figures::merit).collect();

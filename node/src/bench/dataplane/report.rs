@@ -96,8 +96,11 @@ impl Series {
 }
 
 impl Row {
-    /// What the C floor did in the rounds of `case`: the median of each of its figures.
-    pub fn of_floor(case: Case, figures: &[Figures]) -> Row {
+    /// What the C floor did in the rounds of `case`: the median of each of its figures, beside a rival with these merits of the same rounds. The floor against the
+    /// kernel's UDP is the most that any port over the same interface can gain.
+    pub fn of_floor(case: Case, figures: &[Figures], rival: Option<(&'static str, &[f64])>) -> Row {
+        let ratio = |rival: &[f64]| figures.iter().zip(rival).map(|(floor, rival)| floor.merit() / rival).collect::<Vec<_>>();
+        let ratios = rival.map_or(Vec::new(), |(_, merits)| ratio(merits));
         let rtt =
             |at: usize| median(figures.iter().filter_map(|round| round.rtt_ns).map(|rtt| rtt[at] as f64).collect()).map(|ns| ns as u64);
         let rate = |of: fn((f64, f64)) -> f64| median(figures.iter().filter_map(|round| round.rate).map(of).collect());
@@ -109,9 +112,9 @@ impl Row {
             p999_ns: rtt(2),
             mpps: rate(|rate| rate.0),
             gbps: rate(|rate| rate.1),
-            rival: None,
-            ratio: None,
-            pairs: 0,
+            rival: rival.map(|(name, _)| name),
+            pairs: ratios.len(),
+            ratio: median(ratios),
             count: figures.len() as u64,
             lost: 0,
             stretch: Stretch::default(),
@@ -301,6 +304,16 @@ mod tests {
         }
         assert_eq!((&value["rung"], &value["case"]), (&"xdp-native".into(), &"wakeup".into()));
         assert!(value["rival"].is_null() && value["ratio"].is_null());
+    }
+
+    #[test]
+    fn the_floor_stands_beside_the_rival_of_its_own_rounds() {
+        let rtt = |p50: u64| Figures { rtt_ns: Some([p50, 2 * p50, 3 * p50]), rate: None };
+        let (floor, udp) = ([rtt(2_000), rtt(4_000), rtt(3_000)], [1e9 / 3_000.0, 1e9 / 4_000.0, 1e9 / 6_000.0]);
+        let row = Row::of_floor(Case::Rtt(Dress::Raw), &floor, Some(("udp", &udp)));
+        assert!((row.ratio.unwrap() - 1.5).abs() < 0.01, "the median of 1.5, 1 and 2: {:?}", row.ratio);
+        assert_eq!((row.rung, row.rival, row.pairs, row.p50_ns), ("c-floor", Some("udp"), 3, Some(3_000)));
+        assert_eq!(Row::of_floor(Case::Rtt(Dress::Raw), &floor, None).ratio, None);
     }
 
     #[test]
