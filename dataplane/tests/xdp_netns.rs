@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use samara_dataplane::frame::Frame;
 use samara_dataplane::port::xdp::XdpPort;
-use samara_dataplane::port::{Port, PortError};
+use samara_dataplane::port::{Port, PortConfig, PortError};
 use samara_dataplane::xdp::attach::is_forbidden;
 use samara_dataplane::xdp::{Detour, XdpConfig, XdpMode};
 use xdp_net::{Namespace, veth_pair};
@@ -35,7 +35,7 @@ fn bind_queues(side: &Namespace, address: &str, config: XdpConfig, queues: &'sta
     }
 }
 
-fn offer(port: &mut XdpPort, bytes: usize, to: SocketAddr) -> bool {
+fn offer(port: &mut dyn Port, bytes: usize, to: SocketAddr) -> bool {
     let Some(mut frame) = port.tx_frame() else { return false };
     frame.set_len(bytes);
     frame.fill(bytes as u8);
@@ -297,6 +297,40 @@ fn each_queue_has_its_port() {
         assert_eq!((to.xdp_stats().rx_ring, from.xdp_stats().tx_detour), (queue as u64 + 1, [0; 7]));
     }
     assert_eq!(wide[0].local_addr(), wide[1].local_addr());
+}
+
+#[test]
+fn a_sender_has_a_queue_of_its_own_or_the_kernels_socket() {
+    let Some((a, b)) = veth_pair() else { return };
+    a.must(&format!("link add wide numtxqueues 2 numrxqueues 2 type veth peer name vast numtxqueues 2 numrxqueues 2 netns {}", b.id()));
+    for (side, name, number) in [(&a, "wide", 1), (&b, "vast", 2)] {
+        side.must(&format!("link set {name} address 02:00:00:00:01:0{number}"));
+        side.must(&format!("addr add 10.8.0.{number}/24 dev {name}"));
+        side.must(&format!("link set {name} up"));
+        let other = 3 - number;
+        side.must(&format!("neigh replace 10.8.0.{other} lladdr 02:00:00:00:01:0{other} dev {name} nud permanent"));
+    }
+    let Some(mut wide) = bind(&a, "10.8.0.1:9000", XdpConfig::new("wide", XdpMode::Native)) else { return };
+    let Some(mut vast) = bind(&b, "10.8.0.2:9000", XdpConfig::new("vast", XdpMode::Native)) else { return };
+    let to = vast.local_addr();
+    let config = PortConfig { rx_frames: 64, tx_frames: 64, ..PortConfig::default() };
+    // The second has no queue left: two are all there are.
+    for (number, rung) in [(0, "xdp-native"), (1, "udp")] {
+        let (port, config) = (wide, config.clone());
+        let opened = a.run(move || (port.sender(number, &config), port));
+        wide = opened.1;
+        let mut sender = opened.0.expect("a way to send");
+        assert_eq!((sender.rung(), sender.local_addr()), (rung, wide.local_addr()));
+        offer(sender.as_mut(), 64, to);
+        sender.flush();
+        let mut came = Vec::new();
+        until("the datagram of a sender", || {
+            came.extend(drain(&mut vast));
+            !came.is_empty()
+        });
+        assert_eq!(came, [(64, wide.local_addr())]);
+        assert!(sender.conservation().holds() && sender.rx_burst(&mut Vec::new(), 64) == 0);
+    }
 }
 
 /// Not a test by itself: what the next one starts as a process of its own, and kills.

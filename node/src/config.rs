@@ -106,8 +106,12 @@ pub struct Reactor {
     pub wait: WaitMode,
     /// Spin before sleeping, for `adaptive`, microseconds.
     pub spin_us: u64,
-    /// Scheduler slice of the hot reactor, microseconds.
+    /// Scheduler slice of the hot reactor and its shards, microseconds.
     pub slice_us: u64,
+    /// Threads that seal and send shreds for the hot reactor.
+    pub shards: usize,
+    /// Core of each of them; unpinned if empty.
+    pub shard_cores: Vec<usize>,
 }
 
 /// Section `client`.

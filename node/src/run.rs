@@ -2,6 +2,8 @@
 //! thread until a signal.
 //!
 //! ```text
+//! shard threads, if any: seal and send shreds
+//!              ^ frames
 //! this thread: HotReactor(port, sessions, Core) ──ToService──> glommio thread: door, store, verify, sync, telemetry
 //!              Core: validator machine + Durable (vote log, body journal) + Meter            ──ToHot──> back
 //! ```
@@ -24,7 +26,7 @@ use crate::service::{self, ServiceConfig};
 use samara_dataplane::port::ladder::{self, Wish};
 use samara_dataplane::port::{Port, PortConfig, Transport};
 use samara_dataplane::privilege;
-use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, WaitPolicy};
+use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, ShardConfig, WaitPolicy};
 use samara_dataplane::ring::ring;
 use samara_dataplane::service::{Stall, Watchdog, WatchdogConfig, Watchlist};
 use samara_dataplane::session::{SessionConfig, SessionLimits, Sessions};
@@ -45,15 +47,21 @@ pub fn command(prepared: Prepared) -> Result<(), Exit> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
     }
     // First, alone: this needs privileges, and every thread that is started later inherits what is left of them.
-    let port = set_up(&prepared)?;
+    let ports = set_up(&prepared)?;
     let layout = &prepared.config.layout;
     manager::say("recovering");
     std::fs::create_dir_all(&layout.blocks)
         .map_err(|error| Exit::bad("node.data_dir", layout.blocks.display(), format!("a writable directory ({error})")))?;
     let store = RocksStore::open(&layout.blocks, prepared.genesis.chain).map_err(Exit::failed)?;
     let store: Arc<dyn BlockStore> = Arc::new(store);
-    let started = Started::new(&prepared, port, &store, stop)?;
+    let started = Started::new(&prepared, ports, &store, stop)?;
     started.run()
+}
+
+/// The hot reactor's port, and one for each of its shards.
+struct Ports {
+    hot: Box<dyn Port>,
+    shards: Vec<Box<dyn Port>>,
 }
 
 struct Started {
@@ -65,10 +73,10 @@ struct Started {
 }
 
 impl Started {
-    fn new(prepared: &Prepared, port: Box<dyn Port>, store: &Arc<dyn BlockStore>, stop: Arc<AtomicBool>) -> Result<Started, Exit> {
+    fn new(prepared: &Prepared, ports: Ports, store: &Arc<dyn BlockStore>, stop: Arc<AtomicBool>) -> Result<Started, Exit> {
         let base = Instant::now();
         let boot_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let rung = port.rung().to_string();
+        let rung = ports.hot.rung().to_string();
         let (to_hot, from_service) = ring::<ToHot>(RING_ITEMS).map_err(|error| Exit::Host(error.to_string()))?;
         let (to_service, from_hot) = ring::<ToService>(RING_ITEMS).map_err(|error| Exit::Host(error.to_string()))?;
         let roster = Arc::new(recover::roster_of(prepared));
@@ -76,7 +84,9 @@ impl Started {
         let sessions = Sessions::new(session_config(prepared, boot_ns), recover::random_seed()?);
         let links = core::Links { to_service, from_service, stop: Arc::clone(&stop), rung };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
-        let reactor = HotReactor::new(port, sessions, core, hot_config(prepared, base));
+        let mut reactor = HotReactor::new(ports.hot, sessions, core, hot_config(prepared, base));
+        let shards = ports.shards.into_iter().enumerate().map(|(number, port)| (port, shard_config(prepared, number))).collect();
+        reactor.shard(shards).map_err(|error| Exit::Host(error.to_string()))?;
         let mut service = service_config(prepared, roster, store, to_hot, from_hot);
         let metrics = endpoint(prepared, &reactor, &mut service)?;
         let published = Arc::clone(&service.published);
@@ -139,19 +149,21 @@ fn service_exit(error: service::ServiceError) -> Exit {
     }
 }
 
-/// The privileged part: limits, the port. Then privileges end.
-fn set_up(prepared: &Prepared) -> Result<Box<dyn Port>, Exit> {
+/// The privileged part: limits, the ports. Then privileges end.
+fn set_up(prepared: &Prepared) -> Result<Ports, Exit> {
     // AF_XDP and io_uring pin memory, which is accounted as long as no capability exempts from it. Where it may not be raised, what is opened says so.
     let limit = rustix::process::Rlimit { current: None, maximum: None };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, limit);
     let (port, why) = open_port(prepared)?;
     tracing::info!(rung = port.rung(), why, address = %port.local_addr(), "datagram port");
+    let shards =
+        (0..prepared.config.reactor.shards).map(|number| open_sender(prepared, port.as_ref(), number)).collect::<Result<_, _>>()?;
     if !prepared.config.keep_capabilities {
         let given_up =
             privilege::drop_all_but(kept(prepared)).map_err(|error| Exit::Host(format!("cannot give up privileges: {error}")))?;
         tracing::info!(given_up, "privileges");
     }
-    Ok(port)
+    Ok(Ports { hot: port, shards })
 }
 
 /// What the rest of the start still needs.
@@ -169,12 +181,24 @@ fn open_port(prepared: &Prepared) -> Result<(Box<dyn Port>, String), Exit> {
         TransportArg::Udp => Transport::Udp,
         TransportArg::Xdp => Transport::Xdp,
     };
-    let frames = (network.frames / 2).clamp(64, 32_768);
-    let port =
-        PortConfig { rx_frames: frames, tx_frames: frames, socket_buffer_bytes: network.socket_buffer_bytes, ..PortConfig::default() };
-    let wish = Wish { transport, port, xdp: network.xdp.clone() };
+    let wish = Wish { transport, port: port_config(prepared), xdp: network.xdp.clone() };
     ladder::open(&wish, prepared.datagram_listen())
         .map_err(|error| Exit::Host(one_line(&format!("network.transport = {transport}: {error}"))))
+}
+
+fn port_config(prepared: &Prepared) -> PortConfig {
+    let network = &prepared.config.network;
+    let frames = (network.frames / 2).clamp(64, 32_768);
+    PortConfig { rx_frames: frames, tx_frames: frames, socket_buffer_bytes: network.socket_buffer_bytes, ..PortConfig::default() }
+}
+
+/// The port of a send shard.
+fn open_sender(prepared: &Prepared, hot: &dyn Port, number: usize) -> Result<Box<dyn Port>, Exit> {
+    let port = hot
+        .sender(number as u32, &port_config(prepared))
+        .map_err(|error| Exit::Host(one_line(&format!("reactor.shards = {}: {error}", prepared.config.reactor.shards))))?;
+    tracing::info!(shard = number, rung = port.rung(), "send shard");
+    Ok(port)
 }
 
 fn session_config(prepared: &Prepared, boot_ns: u64) -> SessionConfig {
@@ -191,21 +215,30 @@ fn session_config(prepared: &Prepared, boot_ns: u64) -> SessionConfig {
     }
 }
 
+fn wait_policy(prepared: &Prepared) -> WaitPolicy {
+    let reactor = &prepared.config.reactor;
+    match reactor.wait {
+        WaitMode::Busy => WaitPolicy::Busy,
+        WaitMode::Adaptive => WaitPolicy::Adaptive { spin: Duration::from_micros(reactor.spin_us) },
+        WaitMode::Park => WaitPolicy::Park,
+    }
+}
+
+fn shard_config(prepared: &Prepared, number: usize) -> ShardConfig {
+    let reactor = &prepared.config.reactor;
+    let slice = Some(Duration::from_micros(reactor.slice_us));
+    ShardConfig { core: reactor.shard_cores.get(number).copied(), wait: wait_policy(prepared), slice }
+}
+
 fn hot_config(prepared: &Prepared, base: Instant) -> HotConfig {
     let reactor = &prepared.config.reactor;
-    let spin = Duration::from_micros(reactor.spin_us);
-    let wait = match reactor.wait {
-        WaitMode::Busy => WaitPolicy::Busy,
-        WaitMode::Adaptive => WaitPolicy::Adaptive { spin },
-        WaitMode::Park => WaitPolicy::Park,
-    };
     let frames = (prepared.config.network.frames / 2).clamp(64, 32_768);
     // Three quarters of the send frames may wait as shreds; the rest stays free for what is more urgent.
     let queued = [frames / 8, frames / 8, frames * 3 / 4, frames / 4].map(|queued| queued.max(8));
     let outbox = OutboxLimits { queued, ..OutboxLimits::default() };
     HotConfig {
         core: reactor.hot_core,
-        wait,
+        wait: wait_policy(prepared),
         slice: Some(Duration::from_micros(reactor.slice_us)),
         base,
         order: prepared.genesis.set.by_stake(),

@@ -82,6 +82,10 @@ pub trait Port: Send {
 
     /// `"uring"`, `"udp"`, or `"xdp-zerocopy"`, `"xdp-native"`, `"xdp-skb"`.
     fn rung(&self) -> &'static str;
+
+    /// Another port that sends from the address of this one and receives nothing, for another thread; `number` tells several apart. Over AF_XDP it has the
+    /// queue so many behind this port's, or, where the interface has no such queue, the kernel socket.
+    fn sender(&self, number: u32, config: &PortConfig) -> Result<Box<dyn Port>, PortError>;
 }
 
 /// Limits and switches of a port.

@@ -5,6 +5,7 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::SendQueue;
@@ -17,7 +18,7 @@ use crate::sys::socket::{Sleeper, Slept, UdpSocket};
 
 /// A port over recvmmsg and sendmmsg.
 pub struct UdpPort {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     receive: ReceiveBatch,
     send: SendBatch,
     queue: SendQueue,
@@ -30,16 +31,26 @@ impl UdpPort {
     /// Binds `address`.
     pub fn bind(address: SocketAddr, config: &PortConfig) -> Result<UdpPort, PortError> {
         config.check()?;
-        let socket = UdpSocket::bind(address, config.socket_buffer_bytes)?;
-        Ok(UdpPort {
+        let socket = Arc::new(UdpSocket::bind(address, config.socket_buffer_bytes)?);
+        Ok(UdpPort::over(socket, config.rx_frames, config))
+    }
+
+    /// A port that only sends, over the socket of another one.
+    pub(crate) fn sender(socket: &Arc<UdpSocket>, config: &PortConfig) -> Result<UdpPort, PortError> {
+        config.check()?;
+        Ok(UdpPort::over(Arc::clone(socket), 0, config))
+    }
+
+    fn over(socket: Arc<UdpSocket>, rx_frames: usize, config: &PortConfig) -> UdpPort {
+        UdpPort {
             socket,
             receive: ReceiveBatch::new(),
             send: SendBatch::new(),
             queue: SendQueue::new(config.gso),
-            pool: Pool::new(config.rx_frames, config.tx_frames),
+            pool: Pool::new(rx_frames, config.tx_frames),
             sleeper: Sleeper::default(),
             stats: PortStats::default(),
-        })
+        }
     }
 
     /// One recvmmsg; returns true when more may be waiting.
@@ -143,7 +154,7 @@ impl Port for UdpPort {
         let events = if can_receive { libc::POLLIN } else { 0 } | if self.queue.is_empty() { 0 } else { libc::POLLOUT };
         self.stats.syscalls += 1;
         match self.sleeper.sleep(&[(self.socket.fd(), events)], wake, timeout) {
-            Slept::Own => Wake::Port,
+            Slept::Own { .. } => Wake::Port,
             Slept::Wake => Wake::Descriptor,
             Slept::Timeout => Wake::Timeout,
             Slept::Signal => Wake::Signal,
@@ -179,6 +190,10 @@ impl Port for UdpPort {
 
     fn rung(&self) -> &'static str {
         "udp"
+    }
+
+    fn sender(&self, _number: u32, config: &PortConfig) -> Result<Box<dyn Port>, PortError> {
+        Ok(Box::new(UdpPort::sender(&self.socket, config)?))
     }
 }
 

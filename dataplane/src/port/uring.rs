@@ -6,10 +6,12 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Message, SendQueue};
 use super::settle::Cause;
+use super::udp::UdpPort;
 use super::{Conservation, Port, PortConfig, PortError, PortStats, Wake};
 use crate::frame::Frame;
 use crate::pool::Pool;
@@ -20,7 +22,7 @@ use crate::sys::socket::{Sleeper, Slept, UdpSocket};
 /// A port over io_uring. Belongs to the thread that first uses it.
 pub struct UringPort {
     ring: Ring,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     pool: Pool,
     queue: SendQueue,
     ready: VecDeque<Frame>,
@@ -40,7 +42,7 @@ impl UringPort {
 
     /// Without a trial, in the first of `modes` that the kernel takes.
     pub(crate) fn bind_in_mode(address: SocketAddr, config: &PortConfig, modes: &[Mode]) -> Result<UringPort, PortError> {
-        let socket = UdpSocket::bind(address, config.socket_buffer_bytes)?;
+        let socket = Arc::new(UdpSocket::bind(address, config.socket_buffer_bytes)?);
         let mut ring = Ring::new(socket.fd(), config.rx_frames, modes)?;
         let mut pool = Pool::new(config.rx_frames, config.tx_frames);
         while let Some(frame) = pool.take_rx() {
@@ -198,7 +200,7 @@ impl Port for UringPort {
         let slept = self.sleeper.sleep(&self.descriptors(), wake, timeout);
         self.pump();
         match slept {
-            Slept::Own => Wake::Port,
+            Slept::Own { .. } => Wake::Port,
             Slept::Wake => Wake::Descriptor,
             Slept::Timeout => Wake::Timeout,
             Slept::Signal => Wake::Signal,
@@ -235,6 +237,11 @@ impl Port for UringPort {
 
     fn rung(&self) -> &'static str {
         "uring"
+    }
+
+    fn sender(&self, _number: u32, config: &PortConfig) -> Result<Box<dyn Port>, PortError> {
+        // Sending alone, a batch is one call either way: the plain one.
+        Ok(Box::new(UdpPort::sender(&self.socket, config)?))
     }
 }
 

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use super::queue::SendQueue;
 use super::settle::Cause;
-use super::{BURST_MAX, Conservation, Port, PortError, PortStats, Wake};
+use super::udp::UdpPort;
+use super::{BURST_MAX, Conservation, Port, PortConfig, PortError, PortStats, Wake};
 use crate::frame::Frame;
 use crate::pool::Pool;
 use crate::sys::memory::{Pages, Region};
@@ -84,6 +85,7 @@ pub struct XdpPort {
     umem: Umem,
     interface: u32,
     mode: XdpMode,
+    queue_number: u32,
     pages: Pages,
     busy_poll: Option<BusyPoll>,
     hops: HopCache,
@@ -102,8 +104,8 @@ pub struct XdpPort {
     next_look: Instant,
     next_poll: Instant,
     bursts: u32,
-    _attachment: Arc<Attachment>,
-    _monitor: Arc<Monitor>,
+    attachment: Arc<Attachment>,
+    monitor: Arc<Monitor>,
 }
 
 impl XdpPort {
@@ -184,6 +186,7 @@ impl XdpPort {
             umem: Umem::new(pool, config.chunk_bytes, attachment.index()),
             interface: attachment.index(),
             mode: config.mode,
+            queue_number: queue,
             pages,
             busy_poll: config.busy_poll,
             hops: HopCache::new(),
@@ -202,11 +205,14 @@ impl XdpPort {
             next_look: now,
             next_poll: now,
             bursts: 0,
-            _attachment: Arc::clone(attachment),
-            _monitor: Arc::clone(monitor),
+            attachment: Arc::clone(attachment),
+            monitor: Arc::clone(monitor),
         };
         port.set_up(config, queue).map_err(|(step, source)| failed(step)(source))?;
-        port._attachment.redirect(queue, port.xsk.fd())?;
+        // A port without receive frames only sends: what arrives on its queue goes to the kernel socket, which the receiving port looks at.
+        if config.port.rx_frames > 0 {
+            port.attachment.redirect(queue, port.xsk.fd())?;
+        }
         Ok(port)
     }
 
@@ -258,7 +264,7 @@ impl XdpPort {
             Pages::Huge => "2 MiB pages",
             Pages::Normal => "4 KiB pages: no huge pages free",
         };
-        format!("{} on {} ({} B frames on {pages})", self.mode.rung(), self._attachment.interface(), self.umem.chunk())
+        format!("{} on {} ({} B frames on {pages})", self.mode.rung(), self.attachment.interface(), self.umem.chunk())
     }
 
     /// Takes what is in the RX ring, up to `max`.
@@ -483,10 +489,12 @@ impl Port for XdpPort {
         self.stats.syscalls += 1;
         let slept = self.sleeper.sleep(&[(self.xsk.fd(), events), (self.socket.fd(), events | room)], wake, timeout);
         self.clock = Instant::now();
-        self.next_look = self.clock;
-        self.bursts = u32::MAX; // the next burst looks at the kernel socket
+        if let Slept::Own { last: true } = slept {
+            self.next_look = self.clock;
+            self.bursts = u32::MAX; // the next burst looks at the kernel socket
+        }
         match slept {
-            Slept::Own => Wake::Port,
+            Slept::Own { .. } => Wake::Port,
             Slept::Wake => Wake::Descriptor,
             Slept::Timeout => Wake::Timeout,
             Slept::Signal => Wake::Signal,
@@ -527,6 +535,24 @@ impl Port for XdpPort {
 
     fn rung(&self) -> &'static str {
         self.mode.rung()
+    }
+
+    fn sender(&self, number: u32, config: &PortConfig) -> Result<Box<dyn Port>, PortError> {
+        config.check()?;
+        let own = XdpConfig {
+            interface: self.attachment.interface().into(),
+            queue: self.queue_number + 1 + number,
+            mode: self.mode,
+            port: PortConfig { rx_frames: 0, ..config.clone() },
+            chunk_bytes: self.umem.chunk(),
+            busy_poll: None,
+        };
+        match XdpPort::open(&own, own.queue, &self.socket, &self.attachment, &self.monitor) {
+            Ok(port) => Ok(Box::new(port)),
+            // No such queue, or somebody else has it.
+            Err(PortError::Xdp(XdpError::Step { step: "bind", .. })) => Ok(Box::new(UdpPort::sender(&self.socket, config)?)),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use samara_types::{MessageKind, Nanos, Received, ValidatorIndex};
+use samara_types::{Class, MessageKind, Nanos, Received, ValidatorIndex};
 
 use super::clock::{Clock, tick};
-use super::outbox::{Outbox, OutboxLimits, OutboxQueues};
+use super::outbox::{Outbox, OutboxLimits, OutboxQueues, Unsent};
+use super::shard::{Lanes, ShardConfig, ShardError};
 use super::wait::WaitPolicy;
 use crate::class::{Admission, ClassRates};
 use crate::counters::{HotSnapshot, HotStats, Regime, Stage};
@@ -162,6 +163,12 @@ impl<H: Handler> HotReactor<H> {
         }
     }
 
+    /// Leaves sealing and sending of class Normal to a thread for each of `ports`: those of [`Port::sender`]. See `reactor::shard`.
+    pub fn shard(&mut self, ports: Vec<(Box<dyn Port>, ShardConfig)>) -> Result<(), ShardError> {
+        self.queues.lanes = Lanes::start(ports, &self.sessions.directory())?;
+        Ok(())
+    }
+
     /// The counters, for other threads.
     pub fn stats(&self) -> Arc<HotStats> {
         Arc::clone(&self.stats)
@@ -301,6 +308,16 @@ impl<H: Handler> HotReactor<H> {
         counters.sent = self.queues.sent;
         counters.unsent.copy_from_slice(self.queues.unsent.as_flattened());
         counters.take_port(&self.port.stats());
+        let shards = self.queues.lanes.sums();
+        counters.sent[Class::Normal as usize] += shards.sent;
+        let unsent = |reason: Unsent| Class::Normal as usize * Unsent::ALL.len() + reason as usize;
+        counters.unsent[unsent(Unsent::NoSession)] += shards.no_session;
+        counters.unsent[unsent(Unsent::Exhausted)] += shards.exhausted;
+        counters.port_packets[1] += shards.packets;
+        counters.port_bytes[1] += shards.bytes;
+        counters.port_syscalls[0] += shards.syscalls;
+        counters.port_drops[3] += shards.dropped;
+        counters.frames.iter_mut().zip(shards.frames).for_each(|(to, count)| *to += count);
         counters.stage_ns = self.stage_ticks.map(|ticks| self.clock.nanos_of(ticks));
         self.stats.publish(counters);
     }
@@ -311,6 +328,7 @@ impl<H: Handler> HotReactor<H> {
         }
         self.queues.clear(self.port.as_mut());
         self.port.flush();
+        self.queues.lanes.stop();
         self.publish(self.clock.now());
         self.handler
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::frame::Frame;
 use crate::pool::Pool;
-use crate::port::{Conservation, Port, PortStats, Wake};
+use crate::port::{Conservation, Port, PortConfig, PortError, PortStats, Wake};
 
 pub(crate) type Wire = Arc<Mutex<VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>>>;
 
@@ -89,5 +89,10 @@ impl Port for MemoryPort {
 
     fn rung(&self) -> &'static str {
         "memory"
+    }
+
+    fn sender(&self, _number: u32, config: &PortConfig) -> Result<Box<dyn Port>, PortError> {
+        let outgoing = Arc::clone(&self.outgoing);
+        Ok(Box::new(MemoryPort { outgoing, ..MemoryPort::new(self.address, 0, config.tx_frames) }))
     }
 }

@@ -4,11 +4,13 @@
 //! port.rx_burst -> sessions.open -> class admission ─ all of a burst ─> handler.on_burst ┐
 //!                                                                       handler.on_pass ─┤-> outbox (seal into frames, class queues)
 //!                                                       session timers -> frames ────────┘        -> port.tx -> port.flush
+//!                                                                                                    Normal, if there are shards -> shard
 //! ```
 
 mod clock;
 mod hot;
 mod outbox;
+mod shard;
 mod wait;
 
 #[cfg(test)]
@@ -18,4 +20,5 @@ mod tests;
 
 pub use hot::{Handler, HotConfig, HotReactor};
 pub use outbox::{Outbox, OutboxLimits, OutboxQueues, Unsent};
+pub use shard::{ShardConfig, ShardError};
 pub use wait::WaitPolicy;

@@ -3,6 +3,7 @@
 //! ```text
 //! send -> frame (port; for Critical also the reserve; else the oldest Low, then the oldest Normal, then the oldest High of the queues)
 //!      -> sealed in place -> queue of its class -> flush: Critical, then High, Normal, Low, with a share kept for what is not Critical -> port.tx
+//!      -> Normal, if the reactor has send shards: to the shard of its slice
 //! ```
 //! Invariants: one copy per message and destination, no allocation; queues are bounded; a Critical message is given up only when the port,
 //! the reserve and all queues below Critical are empty; every message given up is counted by class and reason.
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 
 use samara_types::{Class, MessageKind, Nanos, ValidatorIndex};
 
+use super::shard::Lanes;
 use crate::frame::Frame;
 use crate::port::Port;
 use crate::session::{Link, SealError, Sessions};
@@ -88,6 +90,7 @@ pub struct OutboxQueues {
     queues: [VecDeque<(Frame, SocketAddr)>; 4],
     reserve: Vec<Frame>,
     order: Vec<ValidatorIndex>,
+    pub(super) lanes: Lanes,
     /// Messages handed to the port, by class.
     pub sent: [u64; 4],
     /// Messages given up, by class and reason.
@@ -106,6 +109,7 @@ impl OutboxQueues {
             queues: limits.queued.map(VecDeque::with_capacity),
             reserve: Vec::with_capacity(limits.reserve),
             order,
+            lanes: Lanes::default(),
             sent: [0; 4],
             unsent: [[0; Unsent::ALL.len()]; 4],
         }
@@ -212,6 +216,12 @@ impl<'a> Outbox<'a> {
     /// Queues `message` for one validator. What cannot be sent is counted; the protocol's retransmission covers it.
     pub fn send(&mut self, to: ValidatorIndex, kind: MessageKind, message: &[u8]) {
         let class = kind.class();
+        if self.queues.lanes.take(class) {
+            return match self.queues.lanes.send(self.now, self.sessions, to, kind, message) {
+                Ok(()) => {}
+                Err(reason) => self.queues.give_up(class, reason),
+            };
+        }
         // No frame is taken, let alone displaced, for a message that cannot leave.
         if let Err(reason) = self.sessions.can_seal(to, kind, message.len()) {
             return self.queues.give_up(class, reason.into());

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+mod shards;
+
 use super::memory::{MemoryPort, Wire};
 use super::*;
 use crate::class::{ClassRates, ClassReject, Rate};
@@ -315,8 +317,19 @@ impl Handler for Talker {
 }
 
 fn two_reactors_exchange(transport: Transport, wait: WaitPolicy, total: u64) {
-    let config = PortConfig { rx_frames: 1024, tx_frames: 1024, ..PortConfig::default() };
-    let open = || match port::open(transport, "127.0.0.1:0".parse().expect("an address"), &config) {
+    exchange(transport, wait, total, 0);
+}
+
+/// Ports for so many shards.
+fn senders(port: &dyn Port, shards: u32, config: &PortConfig) -> Vec<(Box<dyn Port>, ShardConfig)> {
+    let settings = ShardConfig { core: None, wait: WaitPolicy::Adaptive { spin: Duration::from_micros(20) }, slice: None };
+    (0..shards).map(|number| (port.sender(number, config).expect("a port to send from"), settings.clone())).collect()
+}
+
+/// Two reactors, each with so many send shards that wait as it does.
+fn exchange(transport: Transport, wait: WaitPolicy, total: u64, shards: u32) {
+    let ports = PortConfig { rx_frames: 1024, tx_frames: 1024, ..PortConfig::default() };
+    let open = || match port::open(transport, "127.0.0.1:0".parse().expect("an address"), &ports) {
         Ok((port, _)) => Some(port),
         Err(error) => {
             println!("SKIPPED: no {transport} port here: {error}");
@@ -346,7 +359,9 @@ fn two_reactors_exchange(transport: Transport, wait: WaitPolicy, total: u64) {
                 progress: false,
             };
             let config = HotConfig { wait, base, rates: ClassRates([Rate::new(10_000_000, 100_000); 4]), ..HotConfig::default() };
-            let reactor = HotReactor::new(port, sessions(me, &addresses), talker, config);
+            let ports = senders(port.as_ref(), shards, &ports).into_iter().map(|(port, settings)| (port, ShardConfig { wait, ..settings }));
+            let mut reactor = HotReactor::new(port, sessions(me, &addresses), talker, config);
+            reactor.shard(ports.collect()).expect("rings and threads");
             stats.push(reactor.stats());
             std::thread::spawn(move || reactor.run())
         })

@@ -77,6 +77,8 @@ pub(super) struct Peer {
     sessions: [Option<u32>; SESSIONS_PER_PEER],
     /// The one messages are sealed under.
     pub sending: Option<u32>,
+    /// The sending session that has sealed enough, once that was noticed.
+    pub worn: Option<u32>,
     dial: Option<Dial>,
     pub last_sent: Nanos,
     last_heard: Nanos,
@@ -100,6 +102,7 @@ impl Peer {
             cookie: None,
             sessions: [None; SESSIONS_PER_PEER],
             sending: None,
+            worn: None,
             dial: None,
             last_sent: Nanos(0),
             last_heard: Nanos(0),
@@ -234,6 +237,7 @@ impl Sessions {
     fn promote(&mut self, peer: ValidatorIndex, index: u32) {
         self.counters.sessions_established += 1;
         self.peers[peer.at()].sending = Some(index);
+        self.legs_changed = true;
     }
 
     /// Gives the session a place; the longest unheard one that is not in use for sending yields.
@@ -264,6 +268,7 @@ impl Sessions {
         state.sessions.iter_mut().filter(|held| **held == Some(index)).for_each(|held| *held = None);
         if state.sending == Some(index) {
             state.sending = None;
+            self.legs_changed = true;
         }
     }
 
@@ -351,7 +356,7 @@ impl Sessions {
         state.keepalive_due = false;
         state.last_sent = now;
         state.confirms = state.confirms.saturating_add(1);
-        let transport = state.sending.and_then(|index| self.table.live_mut(index))?;
+        let transport = state.sending.and_then(|index| self.table.live(index))?;
         let len = transport.seal(self.limits.reject_messages, KEEPALIVE, &[], out)?;
         Some((state.address, len))
     }

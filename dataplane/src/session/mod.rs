@@ -18,6 +18,7 @@
 
 mod config;
 mod dial;
+mod directory;
 mod gate;
 mod handshake;
 mod link;
@@ -33,8 +34,10 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 pub use config::{SessionConfig, SessionLimits};
+pub use directory::{Directory, Leg, Legs};
 pub use gate::GateLimits;
 pub use link::Link;
 pub use reason::{DropReason, SealError};
@@ -42,6 +45,7 @@ pub use transport::{Cipher, CipherSet};
 pub use window::WINDOW as REPLAY_WINDOW;
 
 use dial::{Peer, Reply};
+use directory::inner_header;
 use gate::{Gate, Verdict};
 use handshake::Identity;
 use rng::Rng;
@@ -50,6 +54,7 @@ use samara_types::datagram::{
 };
 use samara_types::{MessageKind, Nanos, ValidatorIndex};
 use table::{State, Table};
+use transport::Transport;
 use zerocopy::FromBytes;
 
 /// Bytes that sealing adds to a message.
@@ -130,6 +135,10 @@ pub struct Sessions {
     /// Where the scan under way stands.
     cursor: usize,
     counters: SessionCounters,
+    /// For the threads that seal, if there are any.
+    directory: Option<Arc<Directory>>,
+    /// A sending session came or went since the directory was written.
+    legs_changed: bool,
 }
 
 impl Sessions {
@@ -173,6 +182,8 @@ impl Sessions {
                 sessions_established: 0,
                 sealed: 0,
             },
+            directory: None,
+            legs_changed: false,
         }
     }
 
@@ -234,17 +245,59 @@ impl Sessions {
         if message.len() + SEAL_BYTES > out.len() {
             return Err(SealError::TooLong);
         }
-        let state = &mut self.peers[peer.at()];
-        let transport = state.sending.and_then(|index| self.table.live_mut(index)).ok_or(SealError::NoSession)?;
-        let inner = [kind as u8, 0, 0, 0];
-        let sealed = transport.seal(self.limits.reject_messages, inner, message, out);
-        state.last_sent = now;
-        if transport.sealed() == self.limits.rekey_messages {
-            self.wake_at(now);
-        }
-        let len = sealed.ok_or(SealError::Exhausted)?;
+        let limit = self.limits.reject_messages;
+        let len = self.sending(now, peer)?.seal(limit, inner_header(kind), message, out);
+        self.notice_wear(now, peer);
+        let len = len.ok_or(SealError::Exhausted)?;
         self.counters.sealed += 1;
         Ok((len, self.peers[peer.at()].address))
+    }
+
+    /// Accounts for a message that another thread seals, by the [`Self::directory`] as it is after this call.
+    pub fn hand_over(&mut self, now: Nanos, peer: ValidatorIndex, kind: MessageKind, bytes: usize) -> Result<(), SealError> {
+        self.can_seal(peer, kind, bytes)?;
+        self.sending(now, peer)?;
+        self.notice_wear(now, peer);
+        self.counters.sealed += 1;
+        if std::mem::take(&mut self.legs_changed)
+            && let Some(directory) = &self.directory
+        {
+            directory.publish(self.legs());
+        }
+        Ok(())
+    }
+
+    /// What threads need that seal for these sessions. Current whenever [`Self::hand_over`] returned.
+    pub fn directory(&mut self) -> Arc<Directory> {
+        let legs = self.legs();
+        Arc::clone(self.directory.get_or_insert_with(|| Arc::new(Directory::new(legs))))
+    }
+
+    fn legs(&self) -> Legs {
+        let counter_max = self.limits.reject_messages;
+        let leg = |peer: &Peer| {
+            let sealer = Arc::clone(self.table.live(peer.sending?)?.sealer());
+            Some(Leg { sealer, address: peer.address, counter_max })
+        };
+        self.peers.iter().map(leg).collect()
+    }
+
+    /// The session that a message to `peer` leaves under, now.
+    fn sending(&mut self, now: Nanos, peer: ValidatorIndex) -> Result<&Transport, SealError> {
+        let state = &mut self.peers[peer.at()];
+        let transport = state.sending.and_then(|index| self.table.live(index)).ok_or(SealError::NoSession)?;
+        state.last_sent = now;
+        Ok(transport)
+    }
+
+    /// A session that has sealed enough is replaced: the scan is told once.
+    fn notice_wear(&mut self, now: Nanos, peer: ValidatorIndex) {
+        let state = &mut self.peers[peer.at()];
+        let sealed = state.sending.and_then(|index| self.table.live(index)).map_or(0, Transport::sealed);
+        if sealed >= self.limits.rekey_messages && state.worn != state.sending {
+            state.worn = state.sending;
+            self.wake_at(now);
+        }
     }
 
     /// What [`Self::seal`] would refuse before it touches a buffer.

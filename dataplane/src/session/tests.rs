@@ -347,6 +347,84 @@ fn a_session_refuses_to_seal_past_its_limit() {
     assert!(net.talk(), "the next session takes over");
 }
 
+/// Seals a message by the directory, as a send shard does, and lets node 1 open it.
+fn seal_elsewhere(net: &mut Net, seen: &mut u64, legs: &mut Legs) -> (Arc<transport::Sealer>, Opened) {
+    let (now, peer) = (net.now(), ValidatorIndex(1));
+    net.nodes[0].hand_over(now, peer, MessageKind::Vote, 5).expect("a session");
+    net.nodes[0].directory().refresh(seen, legs);
+    let leg = legs[1].clone().expect("handed over, so there is a session");
+    let mut datagram = [7; 5 + SEAL_BYTES];
+    let (len, to) = leg.seal(MessageKind::Vote, 5, &mut datagram).expect("the session is young");
+    assert_eq!((len, to), (5 + SEAL_BYTES, address(1)));
+    let opened = net.nodes[1].open(now, address(0), &mut datagram[..len]);
+    assert_eq!(datagram[Leg::MESSAGE_AT..][..5], [7; 5]);
+    (leg.sealer, opened)
+}
+
+#[test]
+fn another_thread_seals_under_the_session_of_the_moment() {
+    let mut net = pair(SessionLimits::default(), Faults::default(), 8);
+    let (mut seen, mut legs): (u64, Legs) = (0, Arc::new([]));
+    net.nodes[0].directory().refresh(&mut seen, &mut legs);
+    assert!(legs.len() == 2 && legs.iter().all(Option::is_none));
+    let early = net.nodes[0].hand_over(Nanos(0), ValidatorIndex(1), MessageKind::Vote, 5);
+    assert_eq!(early, Err(SealError::NoSession));
+    net.settle(at_ms(500));
+    let message = Opened::Message { peer: ValidatorIndex(0), kind: MessageKind::Vote, start: Leg::MESSAGE_AT, len: 5 };
+    let (before, opened) = seal_elsewhere(&mut net, &mut seen, &mut legs);
+    assert_eq!(opened, message);
+    // Both ways of sealing share one row of counters: a nonce used twice would be dropped as replayed.
+    assert!(net.talk());
+    assert_eq!(seal_elsewhere(&mut net, &mut seen, &mut legs).1, message);
+    let mut again = config(1, 2, SessionLimits::default());
+    again.boot_ns += 2_000 * MS;
+    net.nodes[1] = Sessions::new(again, [201; 32]);
+    while !net.talk() {}
+    let (after, opened) = seal_elsewhere(&mut net, &mut seen, &mut legs);
+    assert_eq!(opened, message, "the peer restarted and has a new session");
+    assert!(!Arc::ptr_eq(&before, &after));
+    net.check_books();
+}
+
+#[test]
+fn what_other_threads_seal_wears_a_session_out_too() {
+    let limits = SessionLimits { rekey_messages: 64, ..SessionLimits::default() };
+    let mut net = pair(limits, Faults::default(), 9);
+    net.settle(at_ms(500));
+    let established = net.nodes[0].counters().sessions_established;
+    let (mut seen, mut legs): (u64, Legs) = (0, Arc::new([]));
+    for _ in 0..80 {
+        seal_elsewhere(&mut net, &mut seen, &mut legs);
+    }
+    net.run(Nanos(net.now + 200 * MS));
+    assert_eq!(net.nodes[0].counters().sessions_established, established + 1);
+}
+
+#[test]
+fn threads_that_seal_never_share_a_nonce_and_stop_at_the_limit() {
+    const THREADS: usize = 4;
+    const EACH: usize = 5_000;
+    const LIMIT: u64 = 12_345;
+    let mut net = pair(SessionLimits::default(), Faults::default(), 10);
+    net.settle(at_ms(500));
+    let sealer = seal_elsewhere(&mut net, &mut 0, &mut (Arc::new([]) as Legs)).0;
+    let before = sealer.sealed();
+    let seal = || {
+        let mut out = [0; SEAL_BYTES];
+        let one = |_| {
+            sealer.seal_in_place(LIMIT, [0; 4], 0, &mut out)?;
+            Some(OuterHeader::read_from_prefix(&out).expect("it is long enough").0.counter.get())
+        };
+        (0..EACH).filter_map(one).collect::<Vec<u64>>()
+    };
+    let mut counters: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(seal)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    counters.sort_unstable();
+    assert_eq!(counters, (before..LIMIT).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_silent_peer_goes_down_and_comes_back() {
     let mut net = established();

@@ -1,7 +1,10 @@
-//! One established session: AEAD keys of both directions, counters, replay window.
+//! One established session: AEAD keys of both directions, counters, replay window. Its sending half may be shared with threads that seal under it.
 //!
 //! The nonce is the 64-bit counter of the direction; the outer header is associated data; directions have keys of their own, so a
 //! datagram reflected to its sender does not open. Works in place: no copy besides the message's own, no allocation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use samara_types::Nanos;
@@ -55,6 +58,9 @@ impl CipherSet {
     }
 }
 
+/// Where the message starts in a data datagram.
+pub const MESSAGE_AT: usize = OUTER_HEADER_BYTES + INNER_HEADER_BYTES;
+
 /// Keys of a finished handshake.
 pub struct TransportKeys {
     pub send: LessSafeKey,
@@ -78,12 +84,46 @@ fn aead_key(cipher: Cipher, raw: &[u8; 32]) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(algorithm, key.as_slice()).expect("both ciphers take 32-byte keys"))
 }
 
-/// An established session of one peer.
-pub struct Transport {
-    keys: TransportKeys,
+/// The sending half of a session. Whichever thread seals, each datagram takes its counter from one place, so no nonce is used twice.
+pub struct Sealer {
+    key: LessSafeKey,
     /// The peer's index for this session.
     peer_index: u32,
-    next_counter: u64,
+    next_counter: AtomicU64,
+}
+
+impl Sealer {
+    /// Datagrams sealed so far.
+    pub fn sealed(&self) -> u64 {
+        self.next_counter.load(Ordering::Relaxed)
+    }
+
+    /// Seals the datagram whose message lies in `out` behind the room for both headers: writes header and `inner`, seals in place and returns the datagram's
+    /// length. None when the counters reached `counter_max`. `out` is long enough: the caller checked.
+    pub fn seal_in_place(&self, counter_max: u64, inner: [u8; INNER_HEADER_BYTES], message_bytes: usize, out: &mut [u8]) -> Option<usize> {
+        let end = counter_max.min(COUNTER_LIMIT);
+        // Looked at first, so that vain attempts do not count; taken from the counter itself, so that two threads never share one.
+        let counter = if self.sealed() < end { self.next_counter.fetch_add(1, Ordering::Relaxed) } else { end };
+        if counter >= end {
+            return None;
+        }
+        let text_end = OUTER_HEADER_BYTES + INNER_HEADER_BYTES + message_bytes;
+        let header = wire::data_header(self.peer_index, counter);
+        out[..OUTER_HEADER_BYTES].copy_from_slice(header.as_bytes());
+        out[OUTER_HEADER_BYTES..][..INNER_HEADER_BYTES].copy_from_slice(&inner);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce(counter), Aad::from(header.as_bytes()), &mut out[OUTER_HEADER_BYTES..text_end])
+            .expect("a datagram is far below the AEAD's limit");
+        out[text_end..text_end + TAG_BYTES].copy_from_slice(tag.as_ref());
+        Some(text_end + TAG_BYTES)
+    }
+}
+
+/// An established session of one peer.
+pub struct Transport {
+    sealer: Arc<Sealer>,
+    receive: LessSafeKey,
     window: ReplayWindow,
     /// When its handshake finished here.
     pub born: Nanos,
@@ -97,7 +137,13 @@ pub struct Transport {
 
 impl Transport {
     pub fn new(keys: TransportKeys, peer_index: u32, initiator: bool, born: Nanos) -> Transport {
-        Transport { keys, peer_index, next_counter: 0, window: ReplayWindow::new(), born, heard: None, initiator, confirmed: initiator }
+        let sealer = Arc::new(Sealer { key: keys.send, peer_index, next_counter: AtomicU64::new(0) });
+        Transport { sealer, receive: keys.receive, window: ReplayWindow::new(), born, heard: None, initiator, confirmed: initiator }
+    }
+
+    /// The sending half.
+    pub fn sealer(&self) -> &Arc<Sealer> {
+        &self.sealer
     }
 
     /// (datagrams the peer sealed up to the newest one that came, those that came).
@@ -107,29 +153,13 @@ impl Transport {
 
     /// Datagrams sealed so far.
     pub fn sealed(&self) -> u64 {
-        self.next_counter
+        self.sealer.sealed()
     }
 
-    /// Writes header, `inner` and `message` into `out`, seals in place and returns the datagram's length. None when the counters reached
-    /// `counter_max`. `out` is long enough: the caller checked.
-    pub fn seal(&mut self, counter_max: u64, inner: [u8; INNER_HEADER_BYTES], message: &[u8], out: &mut [u8]) -> Option<usize> {
-        if self.next_counter >= counter_max.min(COUNTER_LIMIT) {
-            return None;
-        }
-        let counter = self.next_counter;
-        self.next_counter += 1;
-        let text_end = OUTER_HEADER_BYTES + INNER_HEADER_BYTES + message.len();
-        let header = wire::data_header(self.peer_index, counter);
-        out[..OUTER_HEADER_BYTES].copy_from_slice(header.as_bytes());
-        out[OUTER_HEADER_BYTES..][..INNER_HEADER_BYTES].copy_from_slice(&inner);
-        out[OUTER_HEADER_BYTES + INNER_HEADER_BYTES..text_end].copy_from_slice(message);
-        let tag = self
-            .keys
-            .send
-            .seal_in_place_separate_tag(nonce(counter), Aad::from(header.as_bytes()), &mut out[OUTER_HEADER_BYTES..text_end])
-            .expect("a datagram is far below the AEAD's limit");
-        out[text_end..text_end + TAG_BYTES].copy_from_slice(tag.as_ref());
-        Some(text_end + TAG_BYTES)
+    /// [`Sealer::seal_in_place`] with the message copied in.
+    pub fn seal(&self, counter_max: u64, inner: [u8; INNER_HEADER_BYTES], message: &[u8], out: &mut [u8]) -> Option<usize> {
+        out[MESSAGE_AT..][..message.len()].copy_from_slice(message);
+        self.sealer.seal_in_place(counter_max, inner, message.len(), out)
     }
 
     /// Opens a data datagram in place; the plaintext starts behind the outer header. Marks its counter only when it is authentic.
@@ -144,7 +174,6 @@ impl Transport {
             Counter::TooOld => return Err(DropReason::TooOld),
         }
         let plain = self
-            .keys
             .receive
             .open_in_place(nonce(counter), Aad::from(header.as_bytes()), &mut datagram[OUTER_HEADER_BYTES..])
             .map_err(|_| DropReason::BadTag)?;

@@ -100,8 +100,11 @@ pub(crate) fn refuse_segmentation(fd: RawFd) {
 /// What ended a sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slept {
-    /// One of the port's own descriptors.
-    Own,
+    /// One of the port's own descriptors, and whether the last of them is ready.
+    Own {
+        /// See above.
+        last: bool,
+    },
     /// One of the caller's descriptors.
     Wake,
     /// The time.
@@ -132,7 +135,9 @@ impl Sleeper {
         match rc {
             0 => Slept::Timeout,
             rc if rc < 0 => Slept::Signal,
-            _ if self.list[..own.len()].iter().any(|entry| entry.revents != 0) => Slept::Own,
+            _ if self.list[..own.len()].iter().any(|entry| entry.revents != 0) => {
+                Slept::Own { last: self.list[own.len() - 1].revents != 0 }
+            }
             _ => Slept::Wake,
         }
     }

@@ -75,16 +75,36 @@ fn xdp(raw: RawXdp) -> Result<XdpWish, Exit> {
     Ok(XdpWish { interface: raw.interface, queue, mode, chunk_bytes: raw.frame_bytes as usize, busy_poll })
 }
 
+/// More threads than that have nothing to do: each seals and sends some hundred thousand datagrams a second.
+const SHARDS_MAX: u64 = 16;
+
 fn reactor(raw: &RawReactor) -> Result<Reactor, Exit> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for (key, core) in [("reactor.hot_core", raw.hot_core), ("reactor.service_core", raw.service_core)] {
+    let shards = range("reactor.shards", raw.shards, 0, SHARDS_MAX)?;
+    if !raw.shard_cores.is_empty() && raw.shard_cores.len() != shards {
+        return Err(Exit::bad(
+            "reactor.shard_cores",
+            format!("{:?}", raw.shard_cores),
+            format!("[], or a core for each of {shards} shards"),
+        ));
+    }
+    let named = [("reactor.hot_core", raw.hot_core), ("reactor.service_core", raw.service_core)];
+    for (key, core) in named.into_iter().chain(raw.shard_cores.iter().map(|core| ("reactor.shard_cores", Some(*core)))) {
         if let Some(core) = core.filter(|core| *core >= cores) {
             return Err(Exit::bad(key, core, format!("0 to {}, a core of this host", cores - 1)));
         }
     }
     range("reactor.spin_us", raw.spin_us, 0, 10_000)?;
     range("reactor.slice_us", raw.slice_us, 100, 100_000)?;
-    Ok(Reactor { hot_core: raw.hot_core, service_core: raw.service_core, wait: raw.wait, spin_us: raw.spin_us, slice_us: raw.slice_us })
+    Ok(Reactor {
+        hot_core: raw.hot_core,
+        service_core: raw.service_core,
+        wait: raw.wait,
+        spin_us: raw.spin_us,
+        slice_us: raw.slice_us,
+        shards,
+        shard_cores: raw.shard_cores.clone(),
+    })
 }
 
 fn range(key: &str, value: u64, low: u64, high: u64) -> Result<usize, Exit> {

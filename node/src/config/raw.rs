@@ -116,11 +116,14 @@ pub(super) struct RawReactor {
     pub wait: WaitMode,
     pub spin_us: u64,
     pub slice_us: u64,
+    pub shards: u64,
+    pub shard_cores: Vec<usize>,
 }
 
 impl Default for RawReactor {
     fn default() -> Self {
-        RawReactor { hot_core: None, service_core: None, wait: WaitMode::Adaptive, spin_us: 20, slice_us: 100 }
+        let (wait, shard_cores) = (WaitMode::Adaptive, Vec::new());
+        RawReactor { hot_core: None, service_core: None, wait, spin_us: 20, slice_us: 100, shards: 0, shard_cores }
     }
 }
 

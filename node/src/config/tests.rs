@@ -59,6 +59,12 @@ fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
         (format!("{BASE}[client]\nin_flight_max = \"many\"\n"), "client.in_flight_max = many: allowed is u64"),
         (format!("{BASE}[client]\nlisten = \"here\"\n"), "client.listen"),
         (format!("{BASE}[reactor]\nhot_core = 100000\n"), "reactor.hot_core = 100000: allowed is 0 to "),
+        (format!("{BASE}[reactor]\nshards = 17\n"), "reactor.shards = 17: allowed is 0 to 16"),
+        (
+            format!("{BASE}[reactor]\nshards = 2\nshard_cores = [0]\n"),
+            "reactor.shard_cores = [0]: allowed is [], or a core for each of 2 shards",
+        ),
+        (format!("{BASE}[reactor]\nshards = 1\nshard_cores = [100000]\n"), "reactor.shard_cores = 100000: allowed is 0 to "),
         (format!("{BASE}[log]\nlevel = \"a=b=c\"\n"), "log.level = a=b=c: allowed is error, warn"),
         (format!("{BASE}[log\n"), "samara.toml: "),
     ];
