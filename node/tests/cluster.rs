@@ -10,11 +10,17 @@ static ALONE: Mutex<()> = Mutex::new(());
 /// Runs a localnet and checks what every run must show. How long a busy host made anybody wait is not judged here, so `liveness` checks,
 /// which measure time, may fail.
 fn localnet(more: &[&str], blocks_min: u64) -> Value {
+    localnet_with(&[], more, blocks_min).0
+}
+
+/// The same with these variables set; returns the log of validator 0 too.
+fn localnet_with(environment: &[(&str, &str)], more: &[&str], blocks_min: u64) -> (Value, String) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let (data, report) = (directory.path().join("data"), directory.path().join("report"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
-    command.args(["localnet", "--tps", "300", "--tx-size", "512", "--json", "--dir"]).arg(data).arg("--report").arg(report).args(more);
+    command.args(["localnet", "--tps", "300", "--tx-size", "512", "--json", "--dir"]).arg(&data).arg("--report").arg(report).args(more);
+    command.envs(environment.iter().copied());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{more:?}: {error}: {said}"));
@@ -29,7 +35,7 @@ fn localnet(more: &[&str], blocks_min: u64) -> Value {
     assert_eq!(json["finalized_txs"], json["offered"], "{more:?}: everything offered is final, once");
     let blocks = number(&json, "finalized_blocks");
     assert!(blocks > blocks_min, "{more:?}: {blocks} blocks, more than {blocks_min} were expected: {json}");
-    json
+    (json, std::fs::read_to_string(data.join("validator-0/log")).unwrap())
 }
 
 fn number(json: &Value, key: &str) -> u64 {
@@ -51,6 +57,14 @@ fn six_validators_finalize_all_they_are_offered_on_either_socket_transport() {
             assert!(number(validator, "proposed_blocks") > 0 && number(validator, "evidence") == 0, "{validator}");
         }
     }
+}
+
+#[test]
+fn six_validators_whose_shreds_leave_through_send_shards_agree() {
+    let more = ["--validators", "6", "--duration", "6s", "--transport", "uring"];
+    let (json, log) = localnet_with(&[("SAMARA_REACTOR__SHARDS", "2")], &more, 40);
+    assert_eq!(log.matches("send shard").count(), 2, "{log}");
+    assert!(number(&json, "nullified_views") < number(&json, "finalized_blocks"), "shreds arrive: {json}");
 }
 
 #[test]
