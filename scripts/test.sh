@@ -20,8 +20,21 @@ cargo clippy --release --locked --workspace --all-targets -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
 say "tests"
+# The rooms that code, hash, sign and agree once more without AVX-512: what the fall-backs compute must pass the same tests.
+pure=(samara-types samara-erasure samara-crypto samara-rotor samara-consensus samara-validator)
 if command -v cargo-nextest >/dev/null; then
     cargo test --release --locked --workspace --doc --quiet >&2
+    if grep -qm1 avx512 /proc/cpuinfo; then
+        say "tests without AVX-512"
+        SAMARA_AVX512=off cargo nextest run --cargo-profile release --locked --workspace --no-fail-fast \
+            -E "$(printf 'package(%s) + ' "${pure[@]}")none()" >&2
+        say "all tests"
+    else
+        say "this CPU has no AVX-512: the tests below run without it"
+    fi
     exec cargo nextest run --cargo-profile release --locked --workspace --no-fail-fast "$@"
+fi
+if grep -qm1 avx512 /proc/cpuinfo; then
+    SAMARA_AVX512=off cargo test --release --locked --no-fail-fast "${pure[@]/#/--package=}" >&2
 fi
 exec cargo test --release --locked --workspace --no-fail-fast "$@"

@@ -6,8 +6,8 @@
 //! | `library` | any CPU | the library's fastest engine: AVX2, SSSE3, NEON or none |
 //! | `portable` | any CPU | the library's engine without vector instructions |
 //!
-//! This crate reads no environment. The process that is built around it may name a choice once, with [`set_engine`], before the first
-//! coder is made; [`crate::Coder::new`] takes that choice, or the best this CPU can run.
+//! The process that is built around this crate may name a choice once, with [`set_engine`], before the first coder is made;
+//! [`crate::Coder::new`] takes that choice, or the best this CPU can run. What the CPU offers is for [`crate::AVX512_VARIABLE`] to restrict.
 
 use crate::simd;
 use std::fmt::{self, Display};
@@ -32,7 +32,7 @@ pub enum EngineError {
     #[error("no such erasure engine: allowed is auto, gfni, library, portable")]
     Unknown,
     /// The CPU lacks what the engine needs.
-    #[error("the erasure engine gfni needs AVX-512 (F, BW, VL) and GFNI, which this CPU does not offer")]
+    #[error("the erasure engine gfni needs AVX-512 (F, BW, VL) and GFNI, which this CPU does not offer or SAMARA_AVX512 = off forbids")]
     Unsupported,
     /// Another engine was chosen, or a coder was made, before.
     #[error("the erasure engine is chosen once, before the first coder is made")]

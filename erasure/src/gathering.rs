@@ -65,7 +65,12 @@ impl Gathering {
         }
     }
 
-    /// Bytes that one of this shape holds.
+    /// Bytes that this one holds: as many as [`Gathering::bytes_of`] its shape, unless the memory it was given has room for more.
+    pub fn bytes_held(&self) -> usize {
+        Gathering::bytes_of(&self.shape) + (self.places.capacity() - self.places.len()) * CHUNK_BYTES
+    }
+
+    /// Bytes that one of this shape needs.
     pub fn bytes_of(shape: &SliceShape) -> usize {
         size_of::<Gathering>() + usize::from(shape.data) * (CHUNK_BYTES + 1) + node_count(shape.total.into()) * size_of::<Node>()
     }

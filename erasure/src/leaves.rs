@@ -12,7 +12,7 @@
 mod lanes;
 
 use crate::engine::Engine;
-use crate::tree::{CHUNK_END, CHUNK_START, IV, Node, alone, platform};
+use crate::tree::{CHUNK_END, CHUNK_START, IV, Node, ROOT, alone, platform};
 use blake3::IncrementCounter;
 use blake3::platform::{MAX_SIMD_DEGREE, Platform};
 use samara_types::{CHUNK_BYTES, ShredIndex};
@@ -24,11 +24,9 @@ pub struct Leaf(pub(crate) Node);
 impl Leaf {
     /// The leaf of `chunk` at `index` of a code word of `total`.
     pub fn of(chunk: &[u8; CHUNK_BYTES], index: ShredIndex, total: u8) -> Leaf {
-        if total == 1 {
-            return Leaf(*blake3::hash(chunk).as_bytes());
-        }
+        let (counter, last) = if total == 1 { (0, CHUNK_END | ROOT) } else { (index.0.into(), CHUNK_END) };
         let mut out = [0; 32];
-        hash_run(alone(), &[chunk], index.at(), &mut out);
+        alone().hash_many(&[chunk], &IV, counter, IncrementCounter::Yes, 0, CHUNK_START, last, &mut out);
         Leaf(out)
     }
 }

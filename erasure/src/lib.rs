@@ -12,6 +12,7 @@
 
 mod code;
 mod coder;
+mod cpu;
 mod engine;
 mod gathering;
 mod leaves;
@@ -23,6 +24,7 @@ mod tree;
 
 pub use code::{Chunk, Code, TooFew};
 pub use coder::{CodeWord, Coder, DecodeError};
+pub use cpu::{AVX512_VARIABLE, is_avx512_off};
 pub use engine::{Engine, EngineError, set_engine};
 pub use gathering::{Finished, Gathering, Malformed};
 pub use leaves::{Leaf, Unhashed, hash_burst};

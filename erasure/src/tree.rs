@@ -22,13 +22,13 @@ pub(crate) const IV: [u32; 8] = [0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A,
 pub(crate) const CHUNK_START: u8 = 1;
 pub(crate) const CHUNK_END: u8 = 2;
 const PARENT: u8 = 4;
-const ROOT: u8 = 8;
+pub(crate) const ROOT: u8 = 8;
 
 /// The vector instructions to hash with: the best of this CPU, unless the process chose an engine that asks for less.
 pub(crate) fn platform() -> Platform {
     match Engine::chosen() {
         Engine::Portable => Platform::portable(),
-        Engine::Library if Engine::best() == Engine::Gfni => without_avx512(),
+        Engine::Library if Engine::best() == Engine::Gfni || crate::cpu::is_avx512_off() => without_avx512(),
         Engine::Library | Engine::Gfni => Platform::detect(),
     }
 }
@@ -64,7 +64,7 @@ impl Tree {
         assert!(rest.is_empty() && (1..=TOTAL_SHREDS_MAX).contains(&chunks.len()), "a code word is 1 to 128 whole chunks");
         let mut nodes = vec![[0; 32]; node_count(chunks.len())].into_boxed_slice();
         let root = if let [only] = chunks {
-            Digest(*blake3::hash(only).as_bytes())
+            Digest(Leaf::of(only, ShredIndex(0), 1).0)
         } else {
             hash_chunks(chunks, &mut nodes[..chunks.len()]);
             fill_parents(&mut nodes, chunks.len())

@@ -5,15 +5,24 @@ use serde_json::Value;
 use std::process::{Command, Output};
 
 fn samara(arguments: &str, engine: &str) -> Output {
+    samara_with(arguments, &[("SAMARA_ERASURE_ENGINE", engine)])
+}
+
+fn samara_with(arguments: &str, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
-    command.args(arguments.split_whitespace()).env("SAMARA_ERASURE_ENGINE", engine).output().unwrap()
+    command.args(arguments.split_whitespace()).envs(variables.iter().copied()).output().unwrap()
 }
 
 /// Names of the rows, the engine, and what stderr says about the results.
 fn smoke(bench: &str, engine: &str) -> (Vec<String>, String, String) {
-    let output = samara(&format!("bench {bench} --json --smoke"), engine);
+    let (names, document, results) = smoke_with(bench, &[("SAMARA_ERASURE_ENGINE", engine)]);
+    (names, document["host"]["engine"].as_str().unwrap().to_string(), results)
+}
+
+fn smoke_with(bench: &str, variables: &[(&str, &str)]) -> (Vec<String>, Value, String) {
+    let output = samara_with(&format!("bench {bench} --json --smoke"), variables);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{engine}: {stderr}");
+    assert!(output.status.success(), "{variables:?}: {stderr}");
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = document["rows"].as_array().unwrap();
     for row in rows {
@@ -22,7 +31,7 @@ fn smoke(bench: &str, engine: &str) -> (Vec<String>, String, String) {
         assert!(row["rival"].is_string() && row["cpu"].is_string(), "{row}");
     }
     let names = rows.iter().map(|row| row["name"].as_str().unwrap().to_string()).collect();
-    (names, document["host"]["engine"].as_str().unwrap().to_string(), stderr)
+    (names, document, stderr)
 }
 
 #[test]
@@ -44,6 +53,32 @@ fn the_erasure_rows_are_there_and_every_engine_computes_the_same() {
     for engine in ["library", "portable"] {
         assert_eq!(smoke("erasure", engine), (names.clone(), engine.to_string(), results.clone()));
     }
+}
+
+#[test]
+fn the_shreds_of_a_slice_are_the_same_with_every_engine() {
+    let (names, _, results) = smoke("shred", "auto");
+    assert!(results.starts_with("shred: results "), "{results}");
+    for engine in ["library", "portable"] {
+        assert_eq!(smoke("shred", engine), (names.clone(), engine.to_string(), results.clone()));
+    }
+}
+
+#[test]
+fn without_avx512_everything_is_the_same_but_the_instructions() {
+    for bench in ["erasure", "shred"] {
+        let (names, _, results) = smoke_with(bench, &[("SAMARA_AVX512", "auto")]);
+        let (names_off, document, results_off) = smoke_with(bench, &[("SAMARA_AVX512", "off")]);
+        assert_eq!((names, results), (names_off, results_off));
+        assert_eq!(document["host"]["engine"], "library");
+        let used = document["host"]["simd"].as_array().unwrap();
+        assert!(used.iter().all(|feature| !feature.as_str().unwrap().starts_with("avx512")), "{used:?}");
+    }
+    let refused = samara_with("bench erasure --json --smoke", &[("SAMARA_AVX512", "off"), ("SAMARA_ERASURE_ENGINE", "gfni")]);
+    assert_eq!(refused.status.code(), Some(3), "{}", String::from_utf8_lossy(&refused.stderr));
+    let refused = samara_with("bench erasure --json --smoke", &[("SAMARA_AVX512", "no")]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(String::from_utf8(refused.stderr).unwrap().trim(), "samara: SAMARA_AVX512 = no: allowed is auto, off");
 }
 
 #[test]

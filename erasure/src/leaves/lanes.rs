@@ -30,7 +30,7 @@ impl Avx512 {
 #[cfg(target_arch = "x86_64")]
 impl Avx512 {
     pub(crate) fn detect() -> Option<Avx512> {
-        std::is_x86_feature_detected!("avx512f").then_some(Avx512(()))
+        crate::cpu::has_avx512().then_some(Avx512(()))
     }
 
     /// Chaining values of `chunks`, chunk `i` with counter `counters[i]`.

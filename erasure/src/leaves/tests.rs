@@ -16,7 +16,10 @@ fn ways() -> Vec<Way> {
     let mut ways: Vec<Way> = lanes::Avx512::detect().into_iter().map(Way::Lanes).collect();
     ways.push(Way::Windows(Platform::portable()));
     #[cfg(target_arch = "x86_64")]
-    ways.extend([Platform::sse2(), Platform::sse41(), Platform::avx2(), Platform::avx512()].into_iter().flatten().map(Way::Windows));
+    {
+        let avx512 = Platform::avx512().filter(|_| !crate::cpu::is_avx512_off());
+        ways.extend([Platform::sse2(), Platform::sse41(), Platform::avx2(), avx512].into_iter().flatten().map(Way::Windows));
+    }
     ways
 }
 

@@ -34,14 +34,10 @@ pub(crate) use absent::Gfni;
 pub(crate) struct Features(());
 
 impl Features {
-    /// Asks the CPU.
+    /// Asks [`crate::cpu`].
     #[cfg(target_arch = "x86_64")]
     pub fn detect() -> Option<Features> {
-        let all = std::is_x86_feature_detected!("avx512f")
-            && std::is_x86_feature_detected!("avx512bw")
-            && std::is_x86_feature_detected!("avx512vl")
-            && std::is_x86_feature_detected!("gfni");
-        all.then_some(Features(()))
+        crate::cpu::has_avx512_gfni().then_some(Features(()))
     }
 
     /// Another architecture has none of them.

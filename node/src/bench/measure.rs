@@ -94,7 +94,7 @@ pub struct Host {
     pub cores: usize,
     /// Kernel release.
     pub kernel: String,
-    /// The CPU's vector features that our code asks for.
+    /// The CPU's vector features that our code asks for and may use.
     pub simd: Vec<&'static str>,
     /// The erasure engine in use.
     pub engine: &'static str,
@@ -136,7 +136,8 @@ fn simd() -> Vec<&'static str> {
         ($($feature:tt),*) => { [$(($feature, std::is_x86_feature_detected!($feature))),*] };
     }
     let features = detected!["ssse3", "avx2", "avx512f", "avx512bw", "avx512vl", "avx512vbmi", "gfni", "vaes", "sha"];
-    features.into_iter().filter_map(|(name, present)| present.then_some(name)).collect()
+    let may_use = |name: &str| !(samara_erasure::is_avx512_off() && name.starts_with("avx512"));
+    features.into_iter().filter_map(|(name, present)| (present && may_use(name)).then_some(name)).collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
