@@ -26,6 +26,7 @@ mod burst;
 mod repair;
 mod requests;
 mod serve;
+mod spare;
 mod view;
 
 pub use burst::Incoming;
@@ -36,11 +37,11 @@ use crate::seats::RelayTable;
 use requests::Outstanding;
 use samara_crypto::Mutant;
 use samara_erasure::{CodeWord, Coder, Gathering};
-use samara_types::block::SLICES_MAX;
-use samara_types::shred::{CHUNK_BYTES, DATA_SHREDS_MAX, SLICE_BYTES_MAX, TOTAL_SHREDS_MAX};
+use samara_types::shred::{DATA_SHREDS_MAX, SLICE_BYTES_MAX, TOTAL_SHREDS_MAX};
 use samara_types::{
     Block, Digest, Evidence, LeaderSchedule, Nanos, Offence, Params, SliceIndex, SliceShape, ValidatorIndex, ValidatorSet, View,
 };
+use spare::Spares;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use view::ViewState;
@@ -49,8 +50,6 @@ use view::ViewState;
 pub const WANTS_MAX: usize = 32;
 /// Most recovered shreds waiting for [`Reassembly::poll_relay`]; the oldest is dropped.
 const RELAYS_MAX: usize = 1024;
-/// Buffers of slices that became part of a block, kept for the next slices: a block's worth, 1.1 MiB beside what is charged.
-const SPARE_MAX: usize = SLICES_MAX;
 /// Wrong seats, failed proofs and failed signatures of one peer between two finalizations before its disseminated shreds are refused unread.
 /// An honest relay verifies before it sends and knows its seats, so it has none.
 const STRIKES_MAX: u8 = 32;
@@ -217,8 +216,7 @@ pub struct Reassembly {
     by_stake: Vec<ValidatorIndex>,
     wants_per_view: usize,
     coder: Coder,
-    /// Memory for slices to come: no page of it is touched for the first time in the middle of a burst.
-    spare: Vec<Vec<[u8; CHUNK_BYTES]>>,
+    spares: Spares,
     finalized: View,
     current: View,
     /// Everything at or below is forgotten: `retain_views` below the last finalized view.
@@ -257,7 +255,7 @@ impl Reassembly {
             by_stake: set.by_stake(),
             wants_per_view: set.quorums().notarizations_per_view_max(),
             coder: Coder::new(),
-            spare: Vec::with_capacity(SPARE_MAX),
+            spares: Spares::default(),
             finalized: View::GENESIS,
             current: View(1),
             floor: View::GENESIS,

@@ -4,7 +4,8 @@
 //! shape -> window -> barred -> slice open? -> seat -> duplicate -> leaf, path to the first proven node -> signature (once) -> relay, store
 //! ```
 //! What the state of a slice refuses whoever sent it is refused before a committee is drawn, a committee is kept with its variant, and a wrong
-//! seat is a strike: so committees drawn are bounded by strikes and by what leaders signed, not by what peers send.
+//! seat is a strike: so committees drawn are bounded by strikes and by what leaders signed, not by what peers send. So is hashing: a shred
+//! whose leaf was hashed is stored, or was the one stranger that its seat may bring to a commitment (another signature over it), or is a strike.
 
 use super::view::{VARIANT_BYTES, VARIANTS_MAX, Variant, ViewState};
 use super::{Event, Incoming, Reassembly, STRIKES_MAX, ShredAccepted, ShredReject};
@@ -75,18 +76,22 @@ impl Reassembly {
             }
             None => {
                 let commitment = shred.root(&leaf).and_then(|root| shred.commitment(root)).ok_or(ShredReject::Malformed)?;
-                let at = self.admit_commitment(now, roster, from, commitment, shred.signature())?;
+                let admitted = self.admit_commitment(now, roster, from, commitment, shred.signature());
+                if admitted == Err(ShredReject::OtherSignature) {
+                    self.charge_resigned(&shred, &commitment, from);
+                }
+                let at = admitted?;
                 (at, self.variant_mut(&shred, at).map_or(0, |variant| variant.needs()))
             }
         };
         if needed > 0 && !self.make_room(shred.view, needed) {
             return Err(ShredReject::Full);
         }
-        let places = if needed > 0 { self.spare.pop().unwrap_or_default() } else { Vec::new() };
-        let variant = self.variant_mut(&shred, at).ok_or(ShredReject::Full)?;
-        if !variant.is_collecting() {
+        if !self.variant_mut(&shred, at).ok_or(ShredReject::Full)?.is_collecting() {
             return Err(ShredReject::Done);
         }
+        let places = if needed > 0 { self.spares.take(shred.shape.data.into()) } else { Vec::new() };
+        let variant = self.variant_mut(&shred, at).ok_or(ShredReject::Full)?;
         // What was sent on before ended in check_duplicate.
         if relay {
             variant.relayed |= 1 << shred.index.0;
@@ -296,11 +301,30 @@ impl Reassembly {
         }
     }
 
+    /// A leader may sign a commitment twice, so whoever holds a seat may come with another signature than ours, once: an honest relay keeps
+    /// the first it verified. Hashing what comes after that costs its sender a strike. No evidence: a relay that was started again forgot.
+    fn charge_resigned(&mut self, shred: &ReceivedShred<'_>, commitment: &SliceCommitment, from: ValidatorIndex) {
+        let slice = self.views.get_mut(&shred.view).and_then(|state| state.slice_mut(shred.slice));
+        let Some(variant) = slice.and_then(|slice| slice.variants.iter_mut().find(|variant| variant.commitment == *commitment)) else {
+            return;
+        };
+        let bit = 1 << shred.index.0;
+        if variant.resigned & bit != 0 {
+            self.count_strike(from);
+        } else {
+            variant.resigned |= bit;
+        }
+    }
+
     /// Counts a wrong seat, a failed proof or a failed signature against a peer.
     fn strike(&mut self, from: ValidatorIndex, view: View, offence: Offence, reject: ShredReject) -> ShredReject {
-        let strikes = &mut self.strikes[from.at()];
-        *strikes = strikes.saturating_add(1);
+        self.count_strike(from);
         self.misbehaved(from, offence, view);
         reject
+    }
+
+    fn count_strike(&mut self, from: ValidatorIndex) {
+        let strikes = &mut self.strikes[from.at()];
+        *strikes = strikes.saturating_add(1);
     }
 }

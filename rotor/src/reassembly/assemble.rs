@@ -1,7 +1,7 @@
 //! From enough shreds to slices, from whole chains and wanted blocks to blocks.
 
 use super::view::{Content, Decoded, Slice, Variant, ViewState};
-use super::{Event, Origin, RELAYS_MAX, Reassembly, Relay, SPARE_MAX};
+use super::{Event, Origin, RELAYS_MAX, Reassembly, Relay};
 use crate::wire::{announcement, write_header};
 use samara_crypto::Mutant;
 use samara_erasure::{Finished, Malformed};
@@ -250,8 +250,7 @@ impl Reassembly {
         if state.wants.is_empty() {
             self.wanting.remove(&view);
         }
-        emptied.truncate(SPARE_MAX - self.spare.len());
-        self.spare.append(&mut emptied);
+        emptied.into_iter().for_each(|buffer| self.spares.put(buffer));
         self.end_requests(view, &digest, manifest);
         fresh
     }

@@ -188,7 +188,8 @@ impl Reassembly {
     fn store_repaired(&mut self, shred: &ReceivedShred<'_>, leaf: &Leaf, root: Digest, from: ValidatorIndex) {
         if let Some(slice) = self.views.get_mut(&shred.view).and_then(|state| state.slice_mut(shred.slice)) {
             for variant in slice.variants.iter_mut().filter(|variant| is_of(variant, root, shred)) {
-                variant.store(shred, leaf, self.spare.pop().unwrap_or_default());
+                let places = if variant.needs() > 0 { self.spares.take(variant.commitment.shape.data.into()) } else { Vec::new() };
+                variant.store(shred, leaf, places);
             }
         }
         self.outstanding.retain_mut(|request| match &mut request.goal {

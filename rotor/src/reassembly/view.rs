@@ -50,6 +50,8 @@ pub(super) struct Variant {
     pub(super) seen: u128,
     /// Shreds this node sent on.
     pub(super) relayed: u128,
+    /// Seats from which a shred of it came with another signature than its own.
+    pub(super) resigned: u128,
     /// When it became known or last gained a disseminated shred.
     pub(super) since: Nanos,
     /// Requests made for it.
@@ -58,7 +60,17 @@ pub(super) struct Variant {
 
 impl Variant {
     pub(super) fn new(commitment: SliceCommitment, signature: Option<[u8; 64]>, since: Nanos) -> Variant {
-        Variant { commitment, signature, seats: None, content: Content::Collecting(None), seen: 0, relayed: 0, since, attempts: 0 }
+        Variant {
+            commitment,
+            signature,
+            seats: None,
+            content: Content::Collecting(None),
+            seen: 0,
+            relayed: 0,
+            resigned: 0,
+            since,
+            attempts: 0,
+        }
     }
 
     /// Shreds still missing to decode it; zero once decoded or tainted.
@@ -129,8 +141,8 @@ impl Variant {
         VARIANT_BYTES
             + match &self.content {
                 Content::Collecting(None) => 0,
-                Content::Collecting(Some(_)) => Gathering::bytes_of(&self.commitment.shape),
-                Content::Decoded(slice) => slice.chunks.len() * CHUNK_BYTES,
+                Content::Collecting(Some(gathering)) => gathering.bytes_held(),
+                Content::Decoded(slice) => slice.chunks.capacity() * CHUNK_BYTES,
                 Content::Placed(_) | Content::Tainted => 0,
             }
     }

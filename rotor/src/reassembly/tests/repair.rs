@@ -55,6 +55,31 @@ fn a_certified_block_nobody_sent_is_fetched_by_its_digest_from_a_voter() {
     }
 }
 
+/// Memory for a slice is taken with its first shred, whichever way that came.
+#[test]
+fn a_repaired_slice_takes_one_buffer() {
+    let cluster = Cluster::new(6);
+    let (me, voter) = (receiver(&cluster, 0), receiver(&cluster, 1));
+    let before = (1..).map(View).find(|view| *view != VIEW && cluster.schedule.leader(*view).0 != me).unwrap();
+    let (large, wanted) = (cluster.block(before, 100_000, 2), cluster.block(VIEW, 100_000, 1));
+    let mut node = cluster.node(me);
+    give_all(&cluster, &mut node, me, &large, 0..128);
+    assert_eq!((blocks(&mut node).len(), node.spares.len()), (1, large.slices.len()));
+    assert!(node.want(NOW, VIEW, wanted.block.digest(), holders(&[voter])));
+    let mut voter_node = server(&cluster, voter, &wanted);
+    let (peer, manifest) = node.poll_request(NOW).unwrap();
+    answer(&cluster, &mut node, peer, &mut voter_node, &manifest, NOW);
+    let (peer, first) = node.poll_request(NOW).unwrap();
+    voter_node.serve_shreds(first.bytes(), |shred| {
+        node.on_shred(NOW, &cluster.roster, peer, true, shred).unwrap();
+        assert_eq!(node.spares.len(), large.slices.len() - 1);
+    });
+    while let Some((peer, request)) = node.poll_request(NOW) {
+        answer(&cluster, &mut node, peer, &mut voter_node, &request, NOW);
+    }
+    assert_eq!((blocks(&mut node).len(), node.spares.len()), (1, large.slices.len()), "all of them are back");
+}
+
 #[test]
 fn exactly_the_missing_shreds_are_asked_for_and_held_slices_are_reused() {
     let cluster = Cluster::new(6);
