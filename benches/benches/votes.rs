@@ -59,7 +59,7 @@ fn certificates(c: &mut Criterion) {
     group.bench_function("one_after_another", |b| {
         b.iter(|| archived.iter().all(|wire| members.roster.verify_certificate_after(&mut keys, black_box(wire)).is_ok()));
     });
-    group.bench_function("run_of_32", |b| b.iter(|| members.roster.verify_certificates(black_box(&archived))));
+    group.bench_function("run_of_32", |b| b.iter(|| members.roster.verify_certificates(&mut keys, black_box(&archived))));
     group.finish();
 }
 

@@ -30,6 +30,6 @@ mod view;
 
 pub use app::{Application, Proposal, Verdict};
 pub use chain::{Chain, Lineage, Tip};
-pub use machine::{Config, Consensus, ConsensusStats, Input, Output, Recovery, To, VoteReject};
+pub use machine::{CertificateVerdict, Config, Consensus, ConsensusStats, Input, Output, Recovery, To, VoteReject};
 pub use mempool::{Mempool, MempoolReject};
 pub use transactions::{Finality, TransactionApp};

@@ -45,12 +45,13 @@ pub enum RosterError {
 #[derive(Clone, Debug)]
 pub struct Roster {
     set: ValidatorSet,
+    /// Of the set: keys, stakes and fault bound.
+    fingerprint: Digest,
     domain: SigningDomain,
     members: Vec<Member>,
     /// Sum of all vote keys: a quorum of most members is cheaper from here downwards.
     everyone: G2,
-    /// With the fingerprint of the set.
-    memo: Option<(Arc<Memo>, Digest)>,
+    memo: Option<Arc<Memo>>,
     /// None but in the simulator, with the thresholds it makes.
     planted: Option<(Mutant, Quorums)>,
 }
@@ -66,13 +67,13 @@ impl Roster {
     pub fn new(set: ValidatorSet, domain: SigningDomain) -> Result<Roster, RosterError> {
         let members = set.indexes().zip(set.entries()).map(|(index, entry)| Member::new(index.0, entry)).collect::<Result<Vec<_>, _>>()?;
         let everyone = sum_g2(members.iter().map(|member| &member.vote));
-        Ok(Roster { set, domain, members, everyone, memo: None, planted: None })
+        let fingerprint = set.fingerprint();
+        Ok(Roster { set, fingerprint, domain, members, everyone, memo: None, planted: None })
     }
 
     /// Remembers verdicts in `memo`, see [`crate::memo`].
     pub fn with_memo(self, memo: Arc<Memo>) -> Roster {
-        let set = self.set.fingerprint();
-        Roster { memo: Some((memo, set)), ..self }
+        Roster { memo: Some(memo), ..self }
     }
 
     /// Plants a known bug, see [`crate::mutant`]: for `samara-sim`.
@@ -111,7 +112,7 @@ impl Roster {
     }
 
     pub(crate) fn memo(&self) -> Option<(&Memo, &Digest)> {
-        self.memo.as_ref().map(|(memo, set)| (&**memo, set))
+        self.memo.as_ref().map(|memo| (&**memo, &self.fingerprint))
     }
 
     /// Decompresses the signature of a certificate.
@@ -192,9 +193,10 @@ impl Roster {
         certificate::verify(self, keys, message)
     }
 
-    /// Verifies certificates of any subjects under one equation; the verdicts are those of [`Roster::verify_certificate`], in order.
-    pub fn verify_certificates(&self, messages: &[&ArchivedCertificate]) -> Vec<Result<Certificate, CertificateReject>> {
-        certificate::verify_run(self, messages)
+    /// Verifies certificates of any subjects under one equation: all of them in order, or None. None says no more than that each has to be
+    /// looked at by itself; it is also the answer where a memo makes that cheaper.
+    pub fn verify_certificates(&self, keys: &mut KeySum, messages: &[&ArchivedCertificate]) -> Option<Vec<Certificate>> {
+        certificate::verify_run(self, keys, messages)
     }
 
     /// Sum of the vote keys of `members`, who must all be in the set; infinity for none.
@@ -204,8 +206,8 @@ impl Roster {
 
     /// The same, reached from nobody, from everybody or from `keys`, whichever is nearest; `keys` moves there.
     pub(crate) fn key_after(&self, keys: &mut KeySum, members: &SignerBitmap) -> G2Affine {
-        if keys.of != Some(self.domain) {
-            *keys = KeySum { of: Some(self.domain), ..KeySum::default() };
+        if keys.of != Some(self.fingerprint) {
+            *keys = KeySum { of: Some(self.fingerprint), ..KeySum::default() };
         }
         let count = members.count();
         let absent = self.members.len() - count;
@@ -226,10 +228,11 @@ impl Roster {
 /// Sum of the vote keys of some members of one set, kept between certificates: signers differ little from one to the next, and each
 /// difference costs an addition (0.5 us).
 ///
-/// Used with another epoch or chain it starts afresh.
+/// Used with another set it starts afresh.
 #[derive(Clone, Debug, Default)]
 pub struct KeySum {
-    of: Option<SigningDomain>,
+    /// Fingerprint of the set.
+    of: Option<Digest>,
     members: SignerBitmap,
     sum: G2,
 }

@@ -242,13 +242,30 @@ impl<T> Validator<T> {
             self.reassembly.prepare(&mut shreds[..count]);
             out.spent(Stage::VerifyShred);
         }
+        let mut verdicts = self.verify_certificates(burst, out).into_iter();
         let mut prepared = shreds[..count].iter();
         for message in burst {
-            match as_shred(message).and_then(|_| prepared.next()) {
-                Some(shred) => self.on_shred(now, shred, message.bytes, out),
+            if let Some(shred) = as_shred(message).and_then(|_| prepared.next()) {
+                self.on_shred(now, shred, message.bytes, out);
+                continue;
+            }
+            match as_certificate(message).and_then(|wire| Some((wire, verdicts.next()??))) {
+                Some((wire, verdict)) => self.note(now, Some(consensus::Input::Verified(message.from, wire, verdict)), out),
                 None => self.on_message(now, message.from, message.kind, message.bytes, out),
             }
         }
+    }
+
+    /// Verdicts on the certificates of a burst, in their order, as far as verifying them together is worth it.
+    fn verify_certificates(&mut self, burst: &[Received<'_>], out: &mut dyn Outlet) -> Vec<Option<consensus::CertificateVerdict>> {
+        let wires: Vec<_> = burst.iter().filter_map(|message| Some((message.from, as_certificate(message)?))).collect();
+        if wires.len() < 2 {
+            return Vec::new();
+        }
+        let checks = self.consensus.stats().pairing_checks;
+        let verdicts = self.consensus.verify_together(&wires);
+        self.charge(checks, Stage::Consensus, out);
+        verdicts
     }
 
     fn on_message(&mut self, now: Nanos, from: ValidatorIndex, kind: MessageKind, bytes: &[u8], out: &mut dyn Outlet) {
@@ -611,6 +628,11 @@ impl<T> Validator<T> {
 fn as_shred<'a>(message: &Received<'a>) -> Option<Incoming<'a>> {
     let repaired = message.kind == MessageKind::RepairShred;
     (repaired || message.kind == MessageKind::Shred).then(|| Incoming::new(message.from, repaired, message.bytes))
+}
+
+/// A message as a certificate, if it is a well-formed one.
+fn as_certificate<'a>(message: &Received<'a>) -> Option<&'a message::ArchivedCertificate> {
+    (message.kind == MessageKind::Certificate).then(|| access(message.bytes)).flatten()
 }
 
 fn post(out: &mut dyn Outlet, to: To, kind: MessageKind, message: &[u8]) {

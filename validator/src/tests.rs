@@ -372,3 +372,32 @@ fn a_restarted_validator_serves_its_last_final_blocks() {
     restarted.handle(net.now, Input::Message(ValidatorIndex(3), MessageKind::ManifestRequest, &message::encode(&request)), &mut post);
     assert!(matches!(post.sent[..], [(ValidatorIndex(3), MessageKind::Manifest, _)]));
 }
+
+/// As a laggard gets them in answer to a request.
+#[test]
+fn certificates_that_come_in_one_burst_are_verified_under_one_equation() {
+    const LAGGARD: usize = 5;
+    let mut net = Net::new(6);
+    let captured: std::rc::Rc<std::cell::RefCell<Vec<(usize, Vec<u8>)>>> = std::rc::Rc::default();
+    let seen = std::rc::Rc::clone(&captured);
+    net.filter = Box::new(move |from, to, kind, bytes| {
+        let is_new = |bytes: &Vec<u8>| seen.borrow().iter().all(|(_, other)| other != bytes);
+        if to == LAGGARD && kind == MessageKind::Certificate && is_new(bytes) {
+            seen.borrow_mut().push((from, bytes.clone()));
+        }
+        to != LAGGARD && from != LAGGARD
+    });
+    net.run(600);
+    let wires: Vec<_> = captured.borrow().iter().take(20).cloned().collect();
+    assert!(wires.len() > 3, "{} certificates", wires.len());
+    let received = |(from, bytes): &'_ (usize, Vec<u8>)| (ValidatorIndex(*from as u16), bytes.clone());
+    let wires: Vec<_> = wires.iter().map(received).collect();
+    let burst: Vec<_> = wires.iter().map(|(from, bytes)| Received { from: *from, kind: MessageKind::Certificate, bytes }).collect();
+    let before = net.nodes[LAGGARD].validator.consensus().stats().pairing_checks;
+    net.input(LAGGARD, Input::Burst(&burst));
+    net.input(LAGGARD, Input::Tick);
+    let consensus = net.nodes[LAGGARD].validator.consensus();
+    let newest = wires.iter().map(|(_, bytes)| message::access::<message::ArchivedCertificate>(bytes).unwrap().view.to_native()).max();
+    assert_eq!((consensus.stats().pairing_checks - before, consensus.view().0), (1, newest.unwrap() + 1));
+    assert!(net.nodes[LAGGARD].evidence.is_empty());
+}

@@ -13,7 +13,7 @@ pub use recovery::Recovery;
 use crate::app::Application;
 use crate::chain::{Chain, Tip};
 use crate::view::ViewState;
-use samara_crypto::{Certificate, KeySum, Roster, VoteSecret};
+use samara_crypto::{Certificate, CertificateReject, KeySum, Roster, VoteSecret};
 use samara_types::message::{
     ArchivedCertificate, ArchivedCertificateRequest, ArchivedNullify, ArchivedStatus, ArchivedVote, CertificateRequest, Nullify, Status,
     Vote,
@@ -48,6 +48,8 @@ pub enum Input<'a> {
     Nullify(ValidatorIndex, &'a ArchivedNullify),
     /// A certificate from anybody's session.
     Certificate(ValidatorIndex, &'a ArchivedCertificate),
+    /// The same, with what [`Consensus::verify_together`] made of these bytes.
+    Verified(ValidatorIndex, &'a ArchivedCertificate, CertificateVerdict),
     /// Somebody lacks certificates.
     CertificateRequest(ValidatorIndex, &'a ArchivedCertificateRequest),
     /// Where somebody stands.
@@ -73,6 +75,9 @@ pub enum Input<'a> {
     /// Time passed.
     Tick,
 }
+
+/// What the signature of a certificate says.
+pub type CertificateVerdict = Result<Box<Certificate>, CertificateReject>;
 
 /// Whom a message goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +264,8 @@ impl<A: Application> Consensus<A> {
         match input {
             Input::Vote(from, vote) => self.on_vote(from, vote),
             Input::Nullify(from, nullify) => self.on_nullify(from, nullify),
-            Input::Certificate(from, certificate) => self.on_certificate(now, from, certificate),
+            Input::Certificate(from, certificate) => self.on_certificate(now, from, certificate, None),
+            Input::Verified(from, certificate, verdict) => self.on_certificate(now, from, certificate, Some(verdict)),
             Input::CertificateRequest(from, request) => self.on_certificate_request(from, request),
             Input::Status(from, status) => self.on_status(now, from, status),
             Input::Proposal(block) => self.on_proposal(block),

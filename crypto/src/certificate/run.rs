@@ -7,6 +7,9 @@
 //! e(sum of all z_i S_i, g2) = product over distinct signer sets K of e(sum of z_i H_i with signers K, K)
 //! ```
 //!
+//! The verdict is one for all. Whoever sends a bad certificate is not listened to again, so runs fail too rarely to search them: if the
+//! product fails each certificate is looked at by itself, and the wasted product is all that a liar gets.
+//!
 //! Unlike votes of one subject, certificates are stored and forwarded one by one, and their bytes come from anybody. So here every single
 //! one must hold when the product does, and both shortcuts for votes are off:
 //! - *coefficients*. Errors live in a group of prime order r, so a product with an error in it is one for at most one value of that error's
@@ -15,35 +18,26 @@
 //!   not 64-bit (half the price: 11 us a certificate in groups of 32);
 //! - *subgroup checks*, one for each aggregate. A cofactor part of order 3 survives a random coefficient two times in three only.
 
-use super::{Certificate, CertificateReject, Claim};
-use crate::bisect::{self, Residual};
+use super::{Certificate, Claim};
 use crate::bls;
-use crate::bls::curve::{G1, G1Affine, G2Affine, Gt, pairing_product, weighted_sum};
+use crate::bls::curve::{G1, G1Affine, G2Affine, pairing_product, weighted_sum};
 use crate::roster::{KeySum, Roster};
 use samara_types::message::ArchivedCertificate;
 use std::collections::HashMap;
-use std::ops::Range;
 
-/// The verdicts of [`super::verify`], in order.
-pub(crate) fn verify_run(roster: &Roster, messages: &[&ArchivedCertificate]) -> Vec<Result<Certificate, CertificateReject>> {
-    let mut keys = KeySum::default();
-    if messages.len() < 2 || roster.memo().is_some() {
-        return messages.iter().map(|message| super::verify(roster, &mut keys, message)).collect();
+/// All of them, if [`super::verify`] takes each. None if it does not, or if a memo knows the verdicts.
+pub(crate) fn verify_run(roster: &Roster, keys: &mut KeySum, messages: &[&ArchivedCertificate]) -> Option<Vec<Certificate>> {
+    if roster.memo().is_some() {
+        return None;
     }
-    let mut verdicts: Vec<_> = messages.iter().map(|message| read(roster, message)).collect();
-    let claims: Vec<(usize, &Claim)> = verdicts.iter().enumerate().filter_map(|(at, claim)| Some((at, claim.as_ref().ok()?))).collect();
-    let run = Run::new(roster, &mut keys, &claims.iter().map(|(_, claim)| *claim).collect::<Vec<_>>());
-    let bad: Vec<usize> = bisect::culprits(claims.len(), |range| run.product(range)).into_iter().map(|at| claims[at].0).collect();
-    for at in bad {
-        verdicts[at] = Err(CertificateReject::BadSignature);
-    }
-    verdicts.into_iter().map(|verdict| verdict.map(|claim| claim.certificate)).collect()
+    let claims = messages.iter().map(|message| read(roster, message)).collect::<Option<Vec<_>>>()?;
+    let holds = claims.is_empty() || Run::new(roster, keys, &claims).holds();
+    holds.then(|| claims.into_iter().map(|claim| claim.certificate).collect())
 }
 
 /// All checks that concern one certificate alone.
-fn read(roster: &Roster, message: &ArchivedCertificate) -> Result<Claim, CertificateReject> {
-    let claim = Claim::read(roster, message)?;
-    if G1::from(claim.aggregate).in_group() { Ok(claim) } else { Err(CertificateReject::BadSignature) }
+fn read(roster: &Roster, message: &ArchivedCertificate) -> Option<Claim> {
+    Claim::read(roster, message).ok().filter(|claim| G1::from(claim.aggregate).in_group())
 }
 
 /// What stands in the equation, by certificate.
@@ -58,7 +52,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(roster: &Roster, sum: &mut KeySum, claims: &[&Claim]) -> Run {
+    fn new(roster: &Roster, sum: &mut KeySum, claims: &[Claim]) -> Run {
         let (mut sets, mut hashes, mut keys) = (HashMap::new(), HashMap::new(), Vec::new());
         let (mut groups, mut minus_hashes) = (Vec::with_capacity(claims.len()), Vec::with_capacity(claims.len()));
         for Claim { certificate, .. } in claims {
@@ -74,33 +68,19 @@ impl Run {
         Run { aggregates, minus_hashes, groups, coefficients: coefficients(roster, claims), keys }
     }
 
-    fn product(&self, range: Range<usize>) -> Gt {
-        let coefficients = &self.coefficients[range.clone()];
-        let mut pairs = vec![(weighted_sum(&self.aggregates[range.clone()], coefficients).to_affine(), G2Affine::generator())];
+    fn holds(&self) -> bool {
+        let mut pairs = vec![(weighted_sum(&self.aggregates, &self.coefficients).to_affine(), G2Affine::generator())];
         for (group, key) in self.keys.iter().enumerate() {
-            let members: Vec<usize> = range.clone().filter(|&at| self.groups[at] == group).collect();
-            if !members.is_empty() {
-                let hashes: Vec<_> = members.iter().map(|&at| self.minus_hashes[at]).collect();
-                let coefficients: Vec<_> = members.iter().map(|&at| self.coefficients[at]).collect();
-                pairs.push((weighted_sum(&hashes, &coefficients).to_affine(), *key));
-            }
+            let members = (0..self.groups.len()).filter(|&at| self.groups[at] == group);
+            let (hashes, coefficients): (Vec<_>, Vec<_>) = members.map(|at| (self.minus_hashes[at], self.coefficients[at])).unzip();
+            pairs.push((weighted_sum(&hashes, &coefficients).to_affine(), *key));
         }
-        pairing_product(&pairs)
-    }
-}
-
-impl Residual for Gt {
-    fn is_zero(&self) -> bool {
-        self.is_one()
-    }
-
-    fn minus(&self, part: &Gt) -> Gt {
-        self.divided_by(part)
+        pairing_product(&pairs).is_one()
     }
 }
 
 /// One odd 128-bit coefficient for each, fixed by all of them.
-fn coefficients(roster: &Roster, claims: &[&Claim]) -> Vec<u128> {
+fn coefficients(roster: &Roster, claims: &[Claim]) -> Vec<u128> {
     let mut hasher = blake3::Hasher::new_derive_key("samara 2026 certificate run");
     for Claim { certificate, .. } in claims {
         hasher.update(&certificate.subject.signing_bytes(roster.domain()));
@@ -108,7 +88,7 @@ fn coefficients(roster: &Roster, claims: &[&Claim]) -> Vec<u128> {
         hasher.update(&certificate.signature);
     }
     let mut stream = hasher.finalize_xof();
-    let next = |_: &&Claim| {
+    let next = |_: &Claim| {
         let mut bytes = [0; 16];
         stream.fill(&mut bytes);
         u128::from_le_bytes(bytes) | 1

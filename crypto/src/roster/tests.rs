@@ -90,14 +90,14 @@ fn a_sum_of_keys_moved_from_set_to_set_stays_the_plain_sum() {
     }
 }
 
+/// Members of the same names under the same chain and epoch, with other keys.
 #[test]
-fn a_sum_of_keys_of_another_epoch_starts_afresh() {
+fn a_sum_of_keys_of_another_set_starts_afresh() {
     let (cluster, mut keys) = (Cluster::equal(6), KeySum::default());
     let members = (0..5).map(ValidatorIndex).collect();
     cluster.roster.key_after(&mut keys, &members);
     let others = (0..6).rev().map(|index| crate::fixture::entry(&cluster.keys[index], 1)).collect();
-    let domain = SigningDomain { epoch: Epoch(1), ..DOMAIN };
-    let next = Roster::new(ValidatorSet::new(others, None).unwrap(), domain).unwrap();
+    let next = Roster::new(ValidatorSet::new(others, None).unwrap(), DOMAIN).unwrap();
     let expected = plain_sum(&cluster, &(1..6).map(ValidatorIndex).collect());
     assert_eq!(next.key_after(&mut keys, &members), expected);
 }

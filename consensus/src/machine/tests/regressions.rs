@@ -2,7 +2,7 @@
 
 use super::cluster::{Cluster, Packet, params};
 use crate::{Input, VoteReject};
-use samara_types::message::CertificateKind;
+use samara_types::message::{CertificateKind, access, encode};
 use samara_types::*;
 use std::sync::Arc;
 
@@ -166,6 +166,81 @@ fn a_certificate_replayed_under_another_view_is_refused_and_its_sender_barred() 
     assert_eq!(cluster.get(node).stats().pairing_checks, checks, "a second bad certificate costs no pairing");
     cluster.deliver(others(6, node)[1], node, &Packet::Certificate(nullification.to_message()));
     assert_eq!(cluster.get(node).view(), View(2), "others' certificates still count");
+}
+
+/// What a laggard gets in answer to a request comes in one burst: one equation for all that is new in it.
+#[test]
+fn certificates_of_one_burst_share_one_equation_and_the_rest_costs_nothing() {
+    let (mut cluster, node) = quiet(6);
+    let peers = others(6, node);
+    let nullified = |view: u64| cluster.certificate(Subject::Nullify(View(view)), &[0, 1, 2], CertificateKind::Nullification).to_message();
+    let known = nullified(1);
+    let fresh: Vec<_> = (2..12).map(nullified).collect();
+    let unknown_kind = samara_types::message::Certificate { kind: 9, ..nullified(40) };
+    cluster.deliver(peers[0], node, &Packet::Certificate(known.clone()));
+    let messages: Vec<_> = [known, unknown_kind].into_iter().chain(fresh.iter().cloned()).chain(fresh.iter().cloned()).collect();
+    let wires: Vec<_> = messages.iter().map(encode).collect();
+    let burst: Vec<_> = wires.iter().map(|wire| (ValidatorIndex(peers[1] as u16), access(wire).unwrap())).collect();
+    let before = cluster.get(node).stats().pairing_checks;
+    let verdicts = cluster.get(node).verify_together(&burst);
+    assert_eq!(cluster.get(node).stats().pairing_checks, before + 1);
+    let decided: Vec<bool> = verdicts.iter().map(|verdict| matches!(verdict, Some(Ok(_)))).collect();
+    assert_eq!(
+        decided,
+        [vec![false; 2], vec![true; 10], vec![false; 10]].concat(),
+        "what is known, malformed or there already is left out"
+    );
+    for ((from, wire), verdict) in burst.into_iter().zip(verdicts) {
+        let input = verdict.map_or(Input::Certificate(from, wire), |verdict| Input::Verified(from, wire, verdict));
+        if wire.kind != 9 {
+            cluster.input(node, input);
+        }
+    }
+    assert_eq!((cluster.get(node).view(), cluster.get(node).stats().pairing_checks), (View(12), before + 1));
+}
+
+/// A liar's certificates among others' cost one equation and one check, once, and nobody else's are lost.
+#[test]
+fn a_bad_certificate_in_a_burst_ends_its_senders_credit_and_harms_no_other() {
+    let (mut cluster, node) = quiet(6);
+    let (honest, liar) = (ValidatorIndex(others(6, node)[0] as u16), ValidatorIndex(others(6, node)[1] as u16));
+    let nullified = |view: u64| cluster.certificate(Subject::Nullify(View(view)), &[0, 1, 2], CertificateKind::Nullification).to_message();
+    let good: Vec<_> = (1..4).map(nullified).collect();
+    let forged: Vec<_> = (5..9).map(|view| samara_types::message::Certificate { view, ..good[0].clone() }).collect();
+    let messages: Vec<_> = forged.iter().chain(&good).map(encode).collect();
+    let sender = |at: usize| if at < forged.len() { liar } else { honest };
+    let burst: Vec<_> = messages.iter().enumerate().map(|(at, wire)| (sender(at), access(wire).unwrap())).collect();
+    let verdicts = cluster.get(node).verify_together(&burst);
+    let checks = cluster.get(node).stats().pairing_checks;
+    assert_eq!(checks, 1 + 1 + good.len() as u64, "the equation, the first of the liar, each of the others");
+    for ((from, wire), verdict) in burst.iter().zip(verdicts) {
+        cluster.input(node, verdict.map_or(Input::Certificate(*from, wire), |verdict| Input::Verified(*from, wire, verdict)));
+    }
+    assert_eq!((cluster.get(node).view(), cluster.get(node).stats().pairing_checks), (View(4), checks));
+    let rejects = cluster.get(node).stats().rejects;
+    assert_eq!((rejects[VoteReject::BadCertificate as usize], rejects[VoteReject::Barred as usize]), (1, 3));
+    assert!(cluster.get(node).verify_together(&burst[..forged.len()]).iter().all(Option::is_none));
+    assert_eq!(cluster.get(node).stats().pairing_checks, checks, "once");
+}
+
+/// A verdict stands whatever became of the subject since: who forged is held to it though nobody needs the certificate any more.
+#[test]
+fn a_bad_verdict_counts_even_if_the_certificate_is_known_by_then() {
+    let (mut cluster, node) = quiet(6);
+    let (honest, liar) = (ValidatorIndex(others(6, node)[0] as u16), ValidatorIndex(others(6, node)[1] as u16));
+    let nullified = |view: u64| cluster.certificate(Subject::Nullify(View(view)), &[0, 1, 2], CertificateKind::Nullification).to_message();
+    let (one, two) = (nullified(3), nullified(4));
+    let forged = samara_types::message::Certificate { signature: two.signature, ..one.clone() };
+    let wires = [encode(&forged), encode(&two), encode(&one)];
+    let burst = [(liar, access(&wires[0]).unwrap()), (honest, access(&wires[1]).unwrap())];
+    let verdicts = cluster.get(node).verify_together(&burst);
+    cluster.input(node, Input::Certificate(honest, access(&wires[2]).unwrap()));
+    assert_eq!(cluster.get(node).view(), View(4));
+    for ((from, wire), verdict) in burst.into_iter().zip(verdicts) {
+        cluster.input(node, Input::Verified(from, wire, verdict.unwrap()));
+    }
+    assert_eq!(cluster.get(node).stats().rejects[VoteReject::BadCertificate as usize], 1);
+    assert_eq!(cluster.get(node).view(), View(5));
 }
 
 /// Every such certificate was held against its sender anew, a line in the log and a row in the store for each view it named.
