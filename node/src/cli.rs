@@ -4,6 +4,7 @@ use crate::bench::{self, BenchArgs};
 use crate::config::Prepared;
 use crate::doctor::{self, DoctorArgs};
 use crate::exit::{Exit, one_line};
+use crate::load::source::SENDERS_MAX;
 use crate::manual::{self, ManualArgs};
 use crate::monitor::{self, MonitorArgs};
 use crate::sim::{self, SimArgs};
@@ -185,6 +186,9 @@ pub struct LocalnetArgs {
     /// Bytes of a transaction.
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = parse_size)]
     pub tx_size: u64,
+    /// Keys that sign the transactions in turn. Validators remember the last 8,192 or so they met.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=SENDERS_MAX as i64))]
+    pub senders: u32,
     /// Parameters of a new chain.
     #[command(flatten)]
     pub params: ParamArgs,
@@ -273,6 +277,9 @@ pub struct LoadArgs {
     /// Bytes of a transaction.
     #[arg(long, value_name = "BYTES", default_value = "512", value_parser = parse_size)]
     pub tx_size: u64,
+    /// Keys that sign the transactions in turn. Validators remember the last 8,192 or so they met.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=SENDERS_MAX as i64))]
+    pub senders: u32,
     /// How long to offer.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
     pub duration: Duration,

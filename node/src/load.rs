@@ -31,7 +31,8 @@ pub fn command(args: &LoadArgs) -> Result<(), Exit> {
     let tx_size = check_size(args.tx_size)?;
     let genesis = Genesis::load(&args.target.genesis)?;
     let content = Content::Random { tx_size, seed: args.seed };
-    let plan = Plan { chain: genesis.chain, doors: doors(&args.target, &genesis), tps: args.tps, count: None, content };
+    let doors = doors(&args.target, &genesis);
+    let plan = Plan { chain: genesis.chain, doors, tps: args.tps, count: None, content, senders: args.senders as usize };
     let end = Instant::now() + args.duration;
     let outcome = Engine::new(plan, Arc::new(Gauges::default())).run(|| Instant::now() < end, DRAIN);
     let report = summary(&outcome, args.duration);

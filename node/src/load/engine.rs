@@ -49,6 +49,8 @@ pub struct Plan {
     pub count: Option<u64>,
     /// What is in them.
     pub content: Content,
+    /// Keys that sign in turn, at least 1.
+    pub senders: usize,
 }
 
 /// Figures others may read while the engine runs.
@@ -100,7 +102,7 @@ impl Engine {
     pub fn new(plan: Plan, gauges: Arc<Gauges>) -> Engine {
         let links: Vec<Link> = plan.doors.iter().map(|address| Link::new(*address)).collect();
         let outcome = Outcome { doors: vec![Door::default(); links.len()], ..Outcome::default() };
-        let source = start_source(plan.chain, plan.content.clone());
+        let source = start_source(plan.chain, plan.content.clone(), plan.senders);
         let now = Instant::now();
         Engine {
             back_off_until: vec![None; links.len()],

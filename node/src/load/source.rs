@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// Transactions made ahead.
 const AHEAD: usize = 4096;
 
+/// Most keys that sign in turn.
+pub const SENDERS_MAX: usize = 1_000_000;
+
 /// What the data of the transactions is.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -41,14 +44,21 @@ pub fn check_size(tx_size: u64) -> Result<usize, crate::exit::Exit> {
     Err(crate::exit::Exit::bad("--tx-size", tx_size, format!("{TRANSACTION_HEADER_BYTES} to {TRANSACTION_BYTES_MAX} (header included)")))
 }
 
-/// Starts the signer; it ends when the receiver is dropped. The key is fresh, so two runs never make the same transaction.
-pub fn start(chain: ChainId, content: Content) -> Receiver<Signed> {
+/// Starts the signer; it ends when the receiver is dropped. So many keys sign in turn, each made for its first transaction: validators
+/// remember keys, so with one key they check faster than they would for the public. The keys are fresh, so two runs never make the same
+/// transaction.
+pub fn start(chain: ChainId, content: Content, senders: usize) -> Receiver<Signed> {
     let (sender, receiver) = bounded(AHEAD);
     let work = move || {
-        let secret = IdentitySecret::generate();
-        let mut nonce = 0;
-        while sender.send(sign(&chain, &secret, nonce, &data(&content, nonce))).is_ok() {
-            nonce += 1;
+        let mut secrets = Vec::new();
+        for nonce in 0u64.. {
+            let turn = (nonce % senders.max(1) as u64) as usize;
+            if turn == secrets.len() {
+                secrets.push(IdentitySecret::generate());
+            }
+            if sender.send(sign(&chain, &secrets[turn], nonce, &data(&content, nonce))).is_err() {
+                return;
+            }
         }
     };
     std::thread::Builder::new().name("signer".into()).spawn(work).expect("a thread can be started");
@@ -82,12 +92,23 @@ mod tests {
     fn transactions_have_the_size_asked_for_and_distinct_ids() {
         let chain = ChainId([7; 32]);
         for tx_size in [TRANSACTION_HEADER_BYTES, 512, TRANSACTION_BYTES_MAX] {
-            let made: Vec<Signed> = start(chain, Content::Random { tx_size, seed: 1 }).iter().take(3).collect();
+            let made: Vec<Signed> = start(chain, Content::Random { tx_size, seed: 1 }, 1).iter().take(3).collect();
             assert!(made.iter().all(|signed| signed.bytes.len() == tx_size));
             assert!(made[0].id != made[1].id && made[1].id != made[2].id);
             let parsed: Vec<_> = made.iter().map(|signed| Transaction::parse(&signed.bytes).unwrap()).collect();
             assert_eq!(samara_crypto::verify_transactions(&chain, &parsed), [true; 3]);
         }
         assert!(check_size(104).is_err() && check_size(105).is_ok() && check_size(1232).is_ok() && check_size(1233).is_err());
+    }
+
+    #[test]
+    fn so_many_keys_sign_in_turn() {
+        for senders in [1, 3] {
+            let made: Vec<Signed> = start(ChainId([7; 32]), Content::Fixed(vec![1; 8]), senders).iter().take(7).collect();
+            let keys: Vec<[u8; 32]> = made.iter().map(|signed| *Transaction::parse(&signed.bytes).unwrap().public_key()).collect();
+            let distinct: std::collections::HashSet<_> = keys.iter().collect();
+            assert_eq!(distinct.len(), senders);
+            assert!(keys.iter().zip(&keys[senders..]).all(|(key, next)| key == next), "after all others each signs again");
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 pub fn command(args: &SubmitArgs) -> Result<(), Exit> {
     let (content, count) = content(args)?;
     let genesis = Genesis::load(&args.target.genesis)?;
-    let plan = Plan { chain: genesis.chain, doors: doors(&args.target, &genesis), tps: 0, count: Some(count), content };
+    let plan = Plan { chain: genesis.chain, doors: doors(&args.target, &genesis), tps: 0, count: Some(count), content, senders: 1 };
     let end = Instant::now() + args.timeout;
     let outcome = Engine::new(plan, Arc::new(Gauges::default())).run(|| Instant::now() < end, args.timeout);
     let rows = outcome.acknowledged.iter().map(|ack| json!({"id": hex(&ack.id.0), "height": ack.height, "index": ack.index}));

@@ -51,7 +51,7 @@ fn serve(mut stream: TcpStream, script: &Script) {
 const CHAIN: ChainId = ChainId([5; 32]);
 
 fn run(doors: Vec<SocketAddr>, tps: u64, count: u64) -> Outcome {
-    let plan = Plan { chain: CHAIN, doors, tps, count: Some(count), content: Content::Random { tx_size: 200, seed: 1 } };
+    let plan = Plan { chain: CHAIN, doors, tps, count: Some(count), content: Content::Random { tx_size: 200, seed: 1 }, senders: 2 };
     Engine::new(plan, Arc::new(Gauges::default())).run(|| true, Duration::from_secs(20))
 }
 

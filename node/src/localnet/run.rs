@@ -277,6 +277,7 @@ impl Run<'_> {
             tps: self.args.tps,
             count: None,
             content: Content::Random { tx_size: self.tx_size, seed: self.args.seed },
+            senders: self.args.senders as usize,
         };
         let gauges = Arc::new(Gauges::default());
         let offering = Arc::new(AtomicBool::new(true));

@@ -89,7 +89,8 @@ impl Honest {
     pub fn load(&self, tps: u64, tx_size: usize) -> Load {
         let doors = HONEST.map(|index| self.genesis.addresses[index].client).collect();
         let content = Content::Random { tx_size, seed: 7 };
-        let engine = Engine::new(Plan { chain: self.genesis.chain, doors, tps, count: None, content }, Arc::new(Gauges::default()));
+        let engine =
+            Engine::new(Plan { chain: self.genesis.chain, doors, tps, count: None, content, senders: 100 }, Arc::new(Gauges::default()));
         let offering = Arc::new(AtomicBool::new(true));
         let offer = Arc::clone(&offering);
         let thread = std::thread::spawn(move || engine.run(|| offer.load(Ordering::Relaxed), DRAIN));
