@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! per step:  journal (target, prior, wanted) -> synced -> write -> read back -> journal (done)
-//! a step fails: what this run changed is written back, last first; the profile is applied whole or not at all
+//! a step fails: what this run changed or moved is put back, whatever step moved it; the profile is applied whole or not at all
 //! ```
 //!
 //! A prior value is on disk before its change, so a crash anywhere leaves a journal from which [`revert`](crate::revert::revert) restores
@@ -10,12 +10,12 @@
 //! own change.
 //! An interrupt that the kernel manages refuses new CPUs; that one is skipped by name.
 
-use crate::host::ethtool::Item;
 use crate::host::{Host, HostError};
 use crate::journal::Record;
 use crate::plan::{Plan, Selection, Skipped, Step, in_order, reaches};
 use crate::profile::Profile;
-use crate::state::{State, StateError};
+use crate::restore::{Around, Back, Want, neighbours, restore};
+use crate::state::{Entry, State, StateError};
 use crate::target::Target;
 use std::collections::HashMap;
 
@@ -99,7 +99,7 @@ pub enum ApplyError {
         undone: usize,
     },
     /// A step failed and putting back failed as well.
-    #[error("{step}: {error}; {left} could not be put back: run `samara tune revert`")]
+    #[error("{step}: {error}; not everything could be put back ({left}): run `samara tune revert`")]
     Stuck {
         /// Name of the setting.
         step: String,
@@ -149,7 +149,7 @@ pub fn apply(
     let was_open = state.is_open();
     state.begin(host)?;
     state.adopt_moved(host)?;
-    let mut run = Run { host, state, observer, applied: Applied::default(), fresh: Vec::new(), current: None };
+    let mut run = Run { host, state, observer, applied: Applied::default(), fresh: Vec::new(), first: Vec::new() };
     for setting in in_order(profile) {
         // One at a time: a setting of a card decides which queues, interrupts and tables the next one finds.
         let plan = Plan::of_setting(host, setting, selection);
@@ -164,18 +164,15 @@ pub fn apply(
     Ok(run.applied)
 }
 
-/// Targets that may move along with a change, and their values before.
-type Around = Vec<(Target, String)>;
-
 struct Run<'a, 'b> {
     host: &'a Host,
     state: &'a mut State,
     observer: Observer<'b>,
     applied: Applied,
-    /// Targets that this run journaled first.
-    fresh: Vec<Target>,
-    /// Name, target and value before, of the change under way.
-    current: Option<(String, Target, String)>,
+    /// Targets that this run journaled first, and what was known of one that was only watched.
+    fresh: Vec<(Target, Option<Entry>)>,
+    /// What every target that this run touched, or that may move along, said when the run came to it.
+    first: Vec<Want>,
 }
 
 impl Run<'_, '_> {
@@ -193,21 +190,27 @@ impl Run<'_, '_> {
         if right {
             return self.watch(step, now);
         }
-        let neighbours = self.neighbours(&step.target);
+        let around = neighbours(self.host, &step.target);
+        self.remember(&step.name, &step.target, &now);
+        around.iter().for_each(|(target, value)| self.remember(&format!("{} (follows)", step.name), target, value));
         let command = step.target.command(self.host, &step.wanted);
         self.tell(Point::Planned, &step.name, &command);
-        self.current = Some((step.name.clone(), step.target.clone(), now.clone()));
-        self.journal(&step.target, &step.name, &now, &step.wanted, step.at_least, neighbours.clone())?;
+        self.journal(&step.target, &step.name, &now, &step.wanted, step.at_least, around.clone())?;
         self.tell(Point::Journaled, &step.name, &command);
         if let Err(error) = step.target.write(self.host, &step.wanted) {
-            return if is_managed(&step.target, &error) { self.leave(step, &error) } else { Err(error.into()) };
+            return match error {
+                error if is_managed(&step.target, &error) => self.leave(step, format!("managed by the kernel ({error})")),
+                error @ HostError::Refused { .. } if step.setting.optional && self.is_untouched(step, &now, &around) => {
+                    self.leave(step, error.to_string())
+                }
+                error => Err(error.into()),
+            };
         }
         self.tell(Point::Written, &step.name, &command);
         let value = step.target.read(self.host)?.value;
         let kept = step.target.same(&value, &step.wanted) || step.rounded || step.at_least && reaches(&value, &step.wanted);
-        let moved = self.followers(step, neighbours)?;
+        let moved = self.followers(step, around)?;
         self.state.put(Record::Done { target: step.target.clone(), value: value.clone() })?;
-        self.current = None;
         self.applied.changed.push(Changed {
             name: step.name.clone(),
             target: step.target.clone(),
@@ -223,6 +226,16 @@ impl Run<'_, '_> {
         self.applied.values.push((step.target.clone(), value));
         self.tell(Point::Confirmed, &step.name, &command);
         Ok(())
+    }
+
+    fn remember(&mut self, name: &str, target: &Target, value: &str) {
+        if self.first.iter().all(|want| want.target != *target) {
+            self.first.push(Want { name: name.to_string(), target: target.clone(), value: value.to_string() });
+        }
+    }
+
+    fn is_fresh(&self, target: &Target) -> bool {
+        self.fresh.iter().any(|(known, _)| known == target)
     }
 
     /// Already right: watched from here on, so that a change behind our back is seen.
@@ -244,7 +257,7 @@ impl Run<'_, '_> {
         let known = session.entries.get(target).and_then(|entry| Some((entry, entry.prior.clone()?)));
         let prior = match known {
             None => {
-                self.fresh.push(target.clone());
+                self.fresh.push((target.clone(), session.entries.get(target).cloned()));
                 now.to_string()
             }
             Some((entry, prior)) => {
@@ -256,37 +269,26 @@ impl Run<'_, '_> {
         self.state.put(Record::Step { target, name, prior, wanted, at_least, around })
     }
 
-    /// The kernel manages this interrupt; nothing changed.
-    fn leave(&mut self, step: &Step, error: &HostError) -> Result<(), StepError> {
-        if self.fresh.contains(&step.target) {
-            self.state.put(Record::Undone { target: step.target.clone() })?;
-            self.fresh.retain(|target| *target != step.target);
-        }
-        self.current = None;
-        let why = format!("managed by the kernel ({error})");
-        self.applied.skipped.push(Skipped { name: step.name.clone(), what: step.target.to_string(), why });
-        Ok(())
+    /// A refusal came before anything moved.
+    fn is_untouched(&self, step: &Step, now: &str, around: &Around) -> bool {
+        let says = |target: &Target, value: &str| target.read(self.host).is_ok_and(|now| target.same(&now.value, value));
+        says(&step.target, now) && around.iter().all(|(target, value)| says(target, value))
     }
 
-    /// What the kernel may move along with this target: other offloads with one, the indirection table with channels.
-    fn neighbours(&self, target: &Target) -> Around {
-        let Target::Nic { interface, item: own } = target else { return Vec::new() };
-        let of_card = |item: Item| Target::Nic { interface: interface.clone(), item };
-        match own {
-            Item::Channels(_) => of_card(Item::Rss).read(self.host).map(|now| vec![(of_card(Item::Rss), now.value)]).unwrap_or_default(),
-            Item::Feature(name) => {
-                let features = self.host.ethtool().features(interface).unwrap_or_default();
-                let others = features.into_iter().filter(|feature| feature.name != *name);
-                others.map(|feature| (of_card(Item::Feature(feature.name)), if feature.on { "on" } else { "off" }.to_string())).collect()
-            }
-            _ => Vec::new(),
+    /// The kernel says no to this one, and nothing changed.
+    fn leave(&mut self, step: &Step, why: String) -> Result<(), StepError> {
+        if self.is_fresh(&step.target) {
+            self.state.put(Record::Undone { target: step.target.clone() })?;
+            self.fresh.retain(|(target, _)| *target != step.target);
         }
+        self.applied.skipped.push(Skipped { name: step.name.clone(), what: step.target.to_string(), why });
+        Ok(())
     }
 
     /// Journals what moved along with the change of this step.
     fn followers(&mut self, step: &Step, before: Around) -> Result<Vec<Changed>, StepError> {
         let mut moved = Vec::new();
-        let after: HashMap<Target, String> = self.neighbours(&step.target).into_iter().collect();
+        let after: HashMap<Target, String> = neighbours(self.host, &step.target).into_iter().collect();
         for (target, before) in before {
             let Some(value) = after.get(&target).filter(|value| **value != before).cloned() else { continue };
             let name = format!("{} (follows)", step.name);
@@ -298,64 +300,53 @@ impl Run<'_, '_> {
         Ok(moved)
     }
 
-    /// Puts back what this run changed, and the step that failed, last first.
+    /// Puts back everything that this run changed or moved, the step that failed included: it was perhaps written all the same.
     fn roll_back(mut self, failed: &Step, error: StepError, was_open: bool) -> ApplyError {
-        let undone = self.applied.changed.len();
-        let mut todo: Vec<(String, Target, String)> =
-            self.applied.changed.drain(..).map(|changed| (changed.name, changed.target, changed.before)).collect();
-        // The step that failed was perhaps written all the same.
-        todo.extend(self.current.take());
-        let mut left: Vec<String> = Vec::new();
-        // Twice: a value may be refused until one that comes later in the list is back.
-        for _ in 0..2 {
-            left.clear();
-            for (name, target, before) in todo.iter().rev() {
-                if let Err(error) = self.put_back(name, target, before) {
-                    left.push(format!("{target} ({error})"));
-                }
-            }
-            if left.is_empty() {
-                break;
-            }
-        }
-        let step = failed.name.clone();
+        let (step, error, undone) = (failed.name.clone(), Box::new(error), self.applied.changed.len());
+        let first = std::mem::take(&mut self.first);
+        // A crash from here on is that of a revert. Where the disk does not take the record, putting back goes before remembering it.
+        let (ours, around): (Vec<&Want>, Vec<&Want>) = first.iter().partition(|want| self.is_fresh(&want.target));
+        let targets = ours.into_iter().map(|want| want.target.clone()).collect();
+        let around = around.into_iter().map(|want| (want.target.clone(), want.value.clone())).collect();
+        let _ = self.state.put(Record::Reverting { targets, around });
+        let backs = restore(self.host, &first, self.observer);
+        let left: Vec<String> = first
+            .iter()
+            .zip(backs)
+            .filter_map(|(want, back)| match back {
+                Back::Failed(why) => Some(format!("{}: {why}", want.target)),
+                _ => None,
+            })
+            .collect();
         if !left.is_empty() {
-            return ApplyError::Stuck { step, error: Box::new(error), left: left.join(", ") };
+            return ApplyError::Stuck { step, error, left: left.join(", ") };
         }
-        match self.forget(was_open) {
-            Ok(()) => ApplyError::RolledBack { step, error: Box::new(error), undone },
-            Err(state) => ApplyError::Stuck { step, error: Box::new(error), left: state.to_string() },
+        let forgotten = if was_open { forget(self.state, &first, self.fresh) } else { self.state.close() };
+        match forgotten {
+            Ok(()) => ApplyError::RolledBack { step, error, undone },
+            Err(state) => ApplyError::Stuck { step, error, left: state.to_string() },
         }
     }
+}
 
-    fn put_back(&mut self, name: &str, target: &Target, before: &str) -> Result<(), StepError> {
-        let is_fresh = self.fresh.contains(target);
-        if !is_fresh && self.state.session().entries.get(target).is_none_or(|entry| entry.expected != before) {
-            // From an earlier run: its prior value stays, its value of before this run is what counts again.
-            self.journal(target, name, before, before, false, Vec::new())?;
-            self.state.put(Record::Done { target: target.clone(), value: before.to_string() })?;
-        }
-        if target.same(&target.read(self.host)?.value, before) {
-            return Ok(());
-        }
-        let command = target.command(self.host, before);
-        self.tell(Point::Restoring, name, &command);
-        target.write(self.host, before)?;
-        let found = target.read(self.host)?.value;
-        if !target.same(&found, before) {
-            return Err(StepError::NotKept { target: target.to_string(), wanted: before.to_string(), found });
-        }
-        self.tell(Point::Restored, name, &command);
-        Ok(())
+/// Everything of the run that failed is as it was when that run began, and so is what the session knows of it.
+fn forget(state: &mut State, first: &[Want], fresh: Vec<(Target, Option<Entry>)>) -> Result<(), StateError> {
+    for want in first.iter().filter(|want| fresh.iter().all(|(target, _)| *target != want.target)) {
+        // Journaled by an earlier run: its prior value stays, its value of before this run is what counts again.
+        let known = state.session().entries.get(&want.target).filter(|entry| entry.expected != want.value || !entry.finished);
+        let Some((prior, at_least)) = known.and_then(|entry| Some((entry.prior.clone()?, entry.at_least))) else { continue };
+        let (target, name, value) = (want.target.clone(), want.name.clone(), want.value.clone());
+        state.put(Record::Step { target: target.clone(), name, prior, wanted: value.clone(), at_least, around: Vec::new() })?;
+        state.put(Record::Done { target, value })?;
     }
-
-    /// Everything this run journaled first is as before.
-    fn forget(&mut self, was_open: bool) -> Result<(), StateError> {
-        if !was_open {
-            return self.state.close();
+    for (target, watched) in fresh {
+        state.put(Record::Undone { target: target.clone() })?;
+        if let Some(Entry { name, expected, at_least, .. }) = watched {
+            state.put(Record::Watch { target, name, value: expected, at_least })?;
         }
-        std::mem::take(&mut self.fresh).into_iter().try_for_each(|target| self.state.put(Record::Undone { target }))
     }
+    // Nothing is under way any more.
+    state.put(Record::Reverting { targets: Vec::new(), around: Vec::new() })
 }
 
 /// The kernel keeps the CPUs of some interrupts to itself and says so with these errors.

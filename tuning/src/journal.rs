@@ -2,16 +2,21 @@
 //!
 //! One line per record, `CHECKSUM JSON`, appended and synced; CHECKSUM is the CRC-32C of the JSON in eight hexadecimal digits. A last line
 //! that is cut or does not match is one that a crash tore: its change never happened, since changes follow the sync. It is dropped and
-//! overwritten. The same anywhere else is damage, and the journal is refused with the place.
+//! overwritten. The same anywhere else is damage, and the journal is refused with the place. An append that fails (a full disk) takes its
+//! bytes back, so that a later one stands behind a whole record; where they cannot be taken back, nothing is appended any more.
 
+use crate::restore::Around;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Version of the records.
 pub const VERSION: u32 = 1;
+/// Largest journal that is read: some ten thousand applies.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +54,7 @@ pub enum Record {
         at_least: bool,
         /// What the kernel may move along, and its values before.
         #[serde(default)]
-        around: Vec<(Target, String)>,
+        around: Around,
     },
     /// It was changed, and reads so; what moved along has records of its own.
     Done {
@@ -73,14 +78,15 @@ pub enum Record {
     Reverting {
         /// Which.
         targets: Vec<Target>,
+        /// What shall not move along, and what it says.
+        #[serde(default)]
+        around: Around,
     },
     /// It is as it was before; forget it.
     Undone {
         /// Which.
         target: Target,
     },
-    /// Everything is as it was before.
-    Closed,
 }
 
 /// Why a journal cannot be used.
@@ -114,12 +120,18 @@ fn unseal(line: &[u8]) -> Option<&[u8]> {
 pub fn read(path: &Path) -> Result<(Vec<Record>, u64), JournalError> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(mut file) => file.read_to_end(&mut bytes).map_err(|error| JournalError::Io(name.clone(), error))?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Err(error) => return Err(JournalError::Io(name, error)),
-    };
-    parse(&name, &bytes)
+    match open_regular(OpenOptions::new().read(true), path).and_then(|file| file.take(BYTES_MAX).read_to_end(&mut bytes)) {
+        Ok(length) if length as u64 == BYTES_MAX => Err(JournalError::Io(name, io::Error::other("larger than 64 MiB"))),
+        Ok(_) => parse(&name, &bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok((Vec::new(), 0)),
+        Err(error) => Err(JournalError::Io(name, error)),
+    }
+}
+
+/// Opens a file of the state directory: never through a link, never a pipe or a device that would hang or take what is not meant for it.
+pub(crate) fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(ErrorKind::InvalidInput, "is no regular file")) }
 }
 
 fn parse(name: &str, bytes: &[u8]) -> Result<(Vec<Record>, u64), JournalError> {
@@ -148,6 +160,10 @@ fn parse(name: &str, bytes: &[u8]) -> Result<(Vec<Record>, u64), JournalError> {
 pub struct Journal {
     name: String,
     file: File,
+    /// Bytes of whole records.
+    good: u64,
+    /// Behind them are bytes of a record that failed.
+    torn: bool,
 }
 
 impl Journal {
@@ -155,20 +171,38 @@ impl Journal {
     pub fn append_after(path: &Path, good: u64) -> Result<Journal, JournalError> {
         let name = path.display().to_string();
         let open = || {
-            let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let mut file = open_regular(OpenOptions::new().create(true).truncate(false).write(true), path)?;
+            // A validator shows drift, and runs as somebody else: the journal is readable whatever the operator's umask. It holds no secret.
+            file.set_permissions(Permissions::from_mode(0o644))?;
             file.set_len(good)?;
             file.seek(SeekFrom::Start(good))?;
             file.sync_all()?;
             sync_directory(path)?;
             Ok(file)
         };
-        open().map(|file| Journal { name: name.clone(), file }).map_err(|error| JournalError::Io(name, error))
+        open().map(|file| Journal { name: name.clone(), file, good, torn: false }).map_err(|error| JournalError::Io(name, error))
     }
 
-    /// Appends a record and waits until the disk has it.
+    /// Appends a record and waits until the disk has it. After an error the journal is as before.
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
-        let written = self.file.write_all(line(record).as_bytes()).and_then(|()| self.file.sync_all());
-        written.map_err(|error| JournalError::Io(self.name.clone(), error))
+        let failed = |error| JournalError::Io(self.name.clone(), error);
+        if self.torn {
+            return Err(failed(io::Error::other("an earlier record failed half-way and could not be taken back")));
+        }
+        let line = line(record);
+        if let Err(error) = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_all()) {
+            let error = failed(error);
+            self.torn = self.take_back().is_err();
+            return Err(error);
+        }
+        self.good += line.len() as u64;
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> io::Result<()> {
+        self.file.set_len(self.good)?;
+        self.file.seek(SeekFrom::Start(self.good))?;
+        self.file.sync_all()
     }
 }
 
@@ -195,8 +229,8 @@ mod tests {
                 around: vec![(target(), "9".into())],
             },
             Record::Done { target: target(), value: "3".into() },
+            Record::Reverting { targets: vec![target()], around: vec![(target(), "8".into())] },
             Record::Undone { target: target() },
-            Record::Closed,
         ]
     }
 
@@ -243,6 +277,20 @@ mod tests {
         let (_, good) = read(&path).unwrap();
         Journal::append_after(&path, good).unwrap().append(&records()[1]).unwrap();
         assert_eq!(read(&path).unwrap().0, records()[..2]);
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_is_no_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (victim, link, pipe) = (dir.path().join("victim"), dir.path().join("link"), dir.path().join("pipe"));
+        std::fs::write(&victim, "theirs").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [&link, &pipe, &dir.path().to_path_buf()] {
+            assert!(matches!(read(path), Err(JournalError::Io(..))), "{path:?}");
+            assert!(Journal::append_after(path, 0).is_err(), "{path:?}");
+        }
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "theirs");
     }
 
     #[test]

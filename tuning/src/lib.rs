@@ -5,8 +5,8 @@
 //! ```
 //!
 //! [`host`] is the only way to the machine: procfs, sysfs and ethtool under a root that a test may replace. [`profile`] says what is
-//! wanted and why, [`plan`] what that means here, [`apply`](mod@apply) changes it, [`revert`](mod@revert) puts it back, [`state`] and
-//! [`journal`] remember in between, [`persist`] writes the form that survives a reboot. [`doctor`] looks at the rest: what is, what it
+//! wanted and why, [`plan`] what that means here, [`apply`](mod@apply) changes it, [`revert`](mod@revert) puts it back, both by
+//! [`restore`](mod@restore), [`state`] and [`journal`] remember in between, [`persist`] writes the form that survives a reboot. [`doctor`] looks at the rest: what is, what it
 //! costs, what repairs it.
 
 #![deny(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod journal;
 pub mod persist;
 pub mod plan;
 pub mod profile;
+pub mod restore;
 pub mod revert;
 pub mod state;
 #[allow(unsafe_code)]

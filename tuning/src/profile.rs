@@ -15,12 +15,15 @@
 //! `sysfs` takes `{interface}`, and `{queue}`, `{cpu}`, `{node}` for every number found there; `nic` an item of
 //! [`host::ethtool`](crate::host::ethtool); `irq` is `together` or `spread` (one CPU each); `limit` a resource of the validator's user.
 //! A `value` may hold `{hot_list}`, `{hot_mask}`, `{hot_count}`, the same three of `housekeeping`, `{online_count}` and `{port}`.
-//! `interface = "lo"` ties a setting to one interface; `rounded = true` accepts what the driver makes of the value.
+//! `interface = "lo"` ties a setting to one interface; `rounded = true` accepts what the driver makes of the value; `optional = true` skips the
+//! setting by name where the driver refuses the value, instead of putting everything back.
 //! An unknown key, a setting of no kind or of two is one error that names it.
 
 use crate::host::ethtool::Item;
 use serde::Deserialize;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Largest profile file, bytes.
@@ -56,6 +59,8 @@ pub struct Setting {
     pub wish: Wish,
     /// What the driver makes of the value is fine.
     pub rounded: bool,
+    /// A driver that refuses it is no reason to go without the rest.
+    pub optional: bool,
     /// The one interface it is for; else those the operator names.
     pub interface: Option<String>,
     /// What it does for Samara.
@@ -117,6 +122,8 @@ struct RawSetting {
     min: Option<toml::Value>,
     #[serde(default)]
     rounded: bool,
+    #[serde(default)]
+    optional: bool,
     interface: Option<String>,
     reason: String,
     source: String,
@@ -133,10 +140,12 @@ impl Profile {
     /// A profile of the operator's.
     pub fn load(path: &Path) -> Result<Profile, ProfileError> {
         let failed = |error: &dyn Display| ProfileError(format!("profile {}: {error}", path.display()));
-        if std::fs::metadata(path).map_err(|error| failed(&error))?.len() > FILE_MAX {
+        let mut text = String::new();
+        // Counted while it is read: what is no file has no length, and perhaps no end.
+        let read = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text)).map_err(|error| failed(&error))?;
+        if read as u64 > FILE_MAX {
             return Err(failed(&"larger than 1 MiB"));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
         Profile::parse(&path.display().to_string(), &text)
     }
 
@@ -182,6 +191,7 @@ fn check(profile: &str, raw: RawSetting) -> Result<Setting, ProfileError> {
         place,
         wish,
         rounded: raw.rounded,
+        optional: raw.optional,
         interface: raw.interface,
         reason: raw.reason,
         source: raw.source,
@@ -320,6 +330,13 @@ mod tests {
             assert!(text.contains(named) && !text.contains('\n'), "{body} -> {text}");
         }
         assert_eq!(one("sysctl = \"net.core.rmem_max\"\nmni = 1").unwrap_err().to_string().split(':').next(), Some("profile p, line 7"));
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let error = Profile::load(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("larger than 1 MiB"), "{error}");
+        assert!(Profile::load(Path::new("/nowhere/profile.toml")).unwrap_err().to_string().contains("No such file"));
     }
 
     #[test]

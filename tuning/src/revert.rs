@@ -3,19 +3,19 @@
 //! A value is put back when it is one that we wrote, or when a crash cut its change in this boot. A value that somebody else changed is
 //! theirs: it is left, reported, and stays in the journal until `force`. After a reboot most values are the boot's; those are left for good.
 //!
-//! Values are put back last first, and once more where one was refused or moved again while others were put back (a table needs its
-//! channels, channels move tables). The journal is closed only after every value was read back at the end; until then a crash changes
-//! nothing: the next revert starts over, and what is back already is left alone.
+//! Values that move along with others ([`neighbours`](crate::restore::neighbours)) are looked at before the first write and put back with the rest:
+//! a table that somebody set between apply and revert is theirs, and stays although its channels change under it.
+//!
+//! The journal is closed only after every value was read back at the end; until then a crash changes nothing: the next revert starts over,
+//! and what is back already is left alone.
 
-use crate::apply::{Event, Observer, Point};
-use crate::host::Host;
+use crate::apply::Observer;
+use crate::host::{Host, HostError};
 use crate::journal::Record;
 use crate::plan::reaches;
+use crate::restore::{Around, Back, Want, neighbours, restore};
 use crate::state::{Entry, Session, State, StateError};
 use crate::target::Target;
-
-/// Rounds until everything holds.
-const ROUNDS: usize = 4;
 
 /// How one value ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,36 +90,78 @@ pub fn revert(host: &Host, state: &mut State, force: bool, observer: Observer<'_
     let changed = |(target, entry): (&Target, &Entry)| Some((target.clone(), entry.clone(), entry.prior.clone()?));
     let changes: Vec<(Target, Entry, String)> = state.session().iter().filter_map(changed).collect();
     // Whose the values are is seen before the first write: putting one back may move another.
-    let mut endings: Vec<Option<Ending>> =
-        changes.iter().map(|(target, entry, prior)| not_ours(host, target, entry, prior, &boot_id).filter(|_| !force)).collect();
-    let released = changes.iter().zip(&endings).filter(|(_, ending)| ending.is_none()).map(|((target, ..), _)| target.clone()).collect();
+    let judge = |(target, entry, prior): &(Target, Entry, String)| not_ours(host, target, entry, prior, &boot_id).filter(|_| !force);
+    let (mut wants, mut released, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    for change @ (target, entry, prior) in &changes {
+        let left = judge(change);
+        if left.is_none() {
+            released.push(target.clone());
+            wants.push(Want { name: entry.name.clone(), target: target.clone(), value: prior.clone() });
+        }
+        outcomes.push(Outcome {
+            name: entry.name.clone(),
+            target: target.clone(),
+            prior: prior.clone(),
+            ending: left.unwrap_or(Ending::AsBefore),
+        });
+    }
+    let around = stay(host, state.session(), &changes, &outcomes, &boot_id);
+    wants.extend(around.iter().map(|(target, value)| Want { name: "(follows)".into(), target: target.clone(), value: value.clone() }));
     if !changes.is_empty() {
         state.begin(host)?;
-        state.put(Record::Reverting { targets: released })?;
+        state.put(Record::Reverting { targets: released.clone(), around })?;
     }
-    for _ in 0..ROUNDS {
-        let mut moved = false;
-        for (place, (target, entry, prior)) in changes.iter().enumerate().rev() {
-            if matches!(endings[place], Some(Ending::Foreign(_) | Ending::Rebooted(_) | Ending::Gone)) {
-                continue;
+    let backs = restore(host, &wants, observer);
+    for (want, back) in wants.into_iter().zip(backs) {
+        let ending = match back {
+            Back::AsBefore => Ending::AsBefore,
+            Back::Restored => Ending::Restored,
+            Back::Gone => Ending::Gone,
+            Back::Failed(why) => Ending::Failed(why),
+        };
+        match outcomes.iter_mut().find(|outcome| outcome.target == want.target) {
+            Some(outcome) if released.contains(&want.target) => outcome.ending = ending,
+            Some(_) => {}
+            // A neighbour speaks only when it could not be kept as it was.
+            None if matches!(ending, Ending::Failed(_)) => {
+                outcomes.push(Outcome { name: want.name, target: want.target, prior: want.value, ending });
             }
-            let ending = put_back(host, target, entry, prior, observer);
-            moved |= matches!(ending, Ending::Restored | Ending::Failed(_));
-            let was_restored = endings[place] == Some(Ending::Restored);
-            endings[place] = Some(if was_restored && ending == Ending::AsBefore { Ending::Restored } else { ending });
-        }
-        if !moved {
-            break;
+            None => {}
         }
     }
-    let outcomes: Vec<Outcome> = changes
-        .into_iter()
-        .zip(endings)
-        .map(|((target, entry, prior), ending)| Outcome { name: entry.name, target, prior, ending: ending.unwrap_or(Ending::AsBefore) })
-        .collect();
     let reverted = Reverted { outcomes, after_reboot };
     settle(state, &reverted)?;
     Ok(reverted)
+}
+
+/// What must say at the end what it says at the beginning: values that are somebody else's, and neighbours of what is put back. A neighbour
+/// that is gone at the beginning (a queue, with its channels) shall say what it said before our change. The beginning is that of the first
+/// revert, where a crash cut one.
+fn stay(host: &Host, session: &Session, changes: &[(Target, Entry, String)], outcomes: &[Outcome], boot_id: &str) -> Around {
+    let mut around = Around::new();
+    let mut add = |target: &Target, value: String| {
+        if changes.iter().all(|(known, ..)| known != target) && around.iter().all(|(known, _)| known != target) {
+            around.push((target.clone(), value));
+        }
+    };
+    for ((target, entry, _), _) in changes.iter().zip(outcomes).filter(|(_, outcome)| outcome.ending == Ending::AsBefore) {
+        neighbours(host, target).into_iter().for_each(|(neighbour, now)| add(&neighbour, now));
+        for (neighbour, before) in entry.around.iter().filter(|_| entry.boot_id == boot_id) {
+            let absent = neighbour.read(host).is_err_and(|error| error.is_absent());
+            if absent {
+                add(neighbour, before.clone());
+            }
+        }
+    }
+    let at_first = |target: &Target| session.around.iter().find(|(known, _)| session.boot_id == boot_id && known == target);
+    let left = outcomes.iter().filter_map(|outcome| match &outcome.ending {
+        Ending::Foreign(found) | Ending::Rebooted(found) => {
+            Some((outcome.target.clone(), at_first(&outcome.target).map_or(found, |(_, first)| first).clone()))
+        }
+        _ => None,
+    });
+    around.extend(left);
+    around
 }
 
 /// Closes the session, or forgets what is settled of it.
@@ -130,7 +172,9 @@ fn settle(state: &mut State, reverted: &Reverted) -> Result<(), StateError> {
     let watched: Vec<Target> =
         state.session().iter().filter(|(_, entry)| entry.prior.is_none()).map(|(target, _)| target.clone()).collect();
     let settled = reverted.outcomes.iter().filter(|outcome| outcome.ending.is_settled()).map(|outcome| outcome.target.clone());
-    watched.into_iter().chain(settled).try_for_each(|target| state.put(Record::Undone { target }))
+    watched.into_iter().chain(settled).try_for_each(|target| state.put(Record::Undone { target }))?;
+    // Nothing is under way any more: who changes a value from here on means it.
+    state.put(Record::Reverting { targets: Vec::new(), around: Vec::new() })
 }
 
 /// What a value is that is neither the prior one nor ours.
@@ -145,28 +189,6 @@ fn not_ours(host: &Host, target: &Target, entry: &Entry, prior: &str, boot_id: &
         (true, _) => None,
         (false, true) => Some(Ending::Foreign(found)),
         (false, false) => Some(Ending::Rebooted(found)),
-    }
-}
-
-fn put_back(host: &Host, target: &Target, entry: &Entry, prior: &str, observer: Observer<'_>) -> Ending {
-    match target.read(host) {
-        Ok(now) if target.same(&now.value, prior) => return Ending::AsBefore,
-        Ok(_) => {}
-        Err(error) if error.is_absent() => return Ending::Gone,
-        Err(error) => return Ending::Failed(error.to_string()),
-    }
-    let command = target.command(host, prior);
-    observer(&Event { point: Point::Restoring, name: &entry.name, command: &command });
-    if let Err(error) = target.write(host, prior) {
-        return if error.is_absent() { Ending::Gone } else { Ending::Failed(error.to_string()) };
-    }
-    match target.read(host) {
-        Ok(now) if target.same(&now.value, prior) => {
-            observer(&Event { point: Point::Restored, name: &entry.name, command: &command });
-            Ending::Restored
-        }
-        Ok(now) => Ending::Failed(format!("{target} says {} after {prior} was written", now.value)),
-        Err(error) => Ending::Failed(error.to_string()),
     }
 }
 
@@ -185,17 +207,31 @@ pub struct Drift {
     pub command: String,
 }
 
+/// What a comparison found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Values that say something else.
+    pub drifts: Vec<Drift>,
+    /// Values that this user may not see: nothing is known of them.
+    pub unseen: Vec<Target>,
+}
+
 /// Compares every value of the session with the machine.
-pub fn check(host: &Host, session: &Session) -> Vec<Drift> {
-    let drift = |(target, entry): (&Target, &Entry)| {
+pub fn check(host: &Host, session: &Session) -> Checked {
+    let mut checked = Checked::default();
+    for (target, entry) in session.iter() {
         let found = match target.read(host) {
-            Ok(now) if target.same(&now.value, &entry.expected) => return None,
-            Ok(now) if entry.at_least && reaches(&now.value, &entry.expected) => return None,
+            Ok(now) if target.same(&now.value, &entry.expected) => continue,
+            Ok(now) if entry.at_least && reaches(&now.value, &entry.expected) => continue,
             Ok(now) => now.value,
+            Err(HostError::NotPermitted(_)) => {
+                checked.unseen.push(target.clone());
+                continue;
+            }
             Err(error) => error.to_string(),
         };
         let command = target.command(host, &entry.expected);
-        Some(Drift { name: entry.name.clone(), target: target.clone(), expected: entry.expected.clone(), found, command })
-    };
-    session.iter().filter_map(drift).collect()
+        checked.drifts.push(Drift { name: entry.name.clone(), target: target.clone(), expected: entry.expected.clone(), found, command });
+    }
+    checked
 }

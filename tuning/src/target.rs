@@ -91,6 +91,11 @@ impl Target {
     }
 }
 
+/// Files of the kernel that are settings: a journal names nothing else.
+fn is_setting(path: &str) -> bool {
+    (path.starts_with("/proc/sys/") || path.starts_with("/sys/")) && !path.split('/').any(|part| part == "..")
+}
+
 /// Masks of CPUs are written in hexadecimal.
 pub fn is_mask(path: &str) -> bool {
     path.ends_with("cpumask") || path.ends_with("_cpus") || path.ends_with("/smp_affinity")
@@ -146,7 +151,7 @@ impl FromStr for Target {
         let bad = || format!("{text:?} names no setting");
         let mut parts = text.splitn(3, ':');
         match (parts.next(), parts.next(), parts.next()) {
-            (Some(path), None, None) if path.starts_with("/proc/") || path.starts_with("/sys/") => Ok(Target::File(path.to_string())),
+            (Some(path), None, None) if is_setting(path) => Ok(Target::File(path.to_string())),
             (Some("irq"), Some(number), Some(action)) => {
                 Ok(Target::Irq(Irq { number: number.parse().map_err(|_| bad())?, action: action.to_string() }))
             }
@@ -154,7 +159,7 @@ impl FromStr for Target {
                 Ok(Target::Nic { interface: interface.to_string(), item: item.parse().map_err(|_| bad())? })
             }
             // PCI addresses in a path have colons.
-            _ if text.starts_with("/proc/") || text.starts_with("/sys/") => Ok(Target::File(text.to_string())),
+            _ if is_setting(text) => Ok(Target::File(text.to_string())),
             _ => Err(bad()),
         }
     }
@@ -185,7 +190,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
-        for text in ["", "/etc/passwd", "irq:x:y", "nic:eth0:fan", "irq:3"] {
+        for text in ["", "/etc/passwd", "/proc/1/root/etc/passwd", "/proc/sysrq-trigger", "/sys/../etc/passwd", "irq:x:y", "nic:eth0:fan"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

@@ -106,6 +106,32 @@ fn a_server_tuned_by_the_recommended_profile_has_nothing_to_repair_but_what_its_
     assert_eq!(severities(&after, Severity::Fail), Vec::<&str>::new());
 }
 
+#[test]
+fn without_named_cores_every_text_is_for_people_and_every_command_can_be_typed() {
+    let bare = |build: fn(&Path) -> Tree, siblings: &[(u32, &str)]| {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = build(dir.path());
+        tree.file("/sys/devices/system/cpu/nohz_full", "\n").file("/proc/cmdline", "quiet\n");
+        for (cpu, text) in siblings {
+            tree.file(&format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"), text);
+        }
+        let report = examine(&Host::under(dir.path()), &Options::default());
+        for it in &report.findings {
+            for text in [&it.is, &it.should, &it.why, &it.cost, &it.fix, &it.source] {
+                assert!(!text.contains(['{', '}']) && !text.contains("LIST"), "{}: {text}", it.id);
+            }
+        }
+        assert_eq!(find(&report, "channels").should, "one per reactor");
+        find(&report, "isolation").fix.clone()
+    };
+    assert!(bare(Tree::mlx5, &[]).starts_with("boot parameter isolcpus=14-15 (an example"));
+    assert!(bare(Tree::virtio, &[]).starts_with("boot parameter isolcpus=1 (an example"));
+    assert!(bare(Tree::virtio, &[(0, "0-1\n"), (1, "0-1\n")]).starts_with("more CPUs"), "its only other CPU shares the core of the first");
+    let pairs: Vec<(u32, String)> = (0..8).map(|cpu| (cpu, format!("{},{}\n", cpu % 4, cpu % 4 + 4))).collect();
+    let pairs: Vec<(u32, &str)> = pairs.iter().map(|(cpu, text)| (*cpu, text.as_str())).collect();
+    assert!(bare(Tree::i40e, &pairs).starts_with("boot parameter isolcpus=2-3 (an example"), "one thread of each core");
+}
+
 /// One change to the good host, the finding it shows in, and how bad that is.
 #[test]
 fn each_fault_shows_in_its_finding_with_a_way_out() {

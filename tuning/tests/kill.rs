@@ -18,8 +18,21 @@ use std::process::{Command, Stdio};
 use support::{Tree, snapshot};
 
 type Builder = fn(&Path) -> Tree;
-const HOSTS: [(&str, Builder, &str, &str); 3] =
-    [("mlx5", Tree::mlx5, "enp3s0", "4-11"), ("i40e", Tree::i40e, "ens1f1", "2,4-6"), ("virtio", Tree::virtio, "eth0", "1")];
+const HOSTS: [(&str, Builder, &str, &str); 4] = [
+    ("mlx5", Tree::mlx5, "enp3s0", "4-11"),
+    ("i40e", Tree::i40e, "ens1f1", "2,4-6"),
+    ("virtio", Tree::virtio, "eth0", "1"),
+    ("mlx5 that resets what is around", resets_around, "enp3s0", "4-11"),
+];
+
+/// Each change of channels or rings resets a table, a mask and interrupts that somebody set by hand.
+fn resets_around(root: &Path) -> Tree {
+    let tree = Tree::mlx5(root);
+    tree.file("/ethtool/enp3s0/quirks", "reset-around\n").file("/ethtool/enp3s0/rss", "0 1 2 3 3 2 1 0\n");
+    tree.file("/proc/irq/121/smp_affinity_list", "3\n");
+    tree.file("/sys/devices/pci0000:00/0000:00:02.0/0000:03:00.0/net/enp3s0/queues/rx-1/rps_cpus", "0000000c\n");
+    tree
+}
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +49,8 @@ fn main() {
     }
     a_write_that_fails_half_way_is_rolled_back();
     println!("test a write that fails half-way is rolled back ... ok");
+    a_full_disk_leaves_whole_records_and_every_value_as_before();
+    println!("test a full disk leaves whole records and every value as before ... ok");
 }
 
 fn state_dir(root: &Path) -> PathBuf {
@@ -134,6 +149,32 @@ fn sweep(build: Builder, profile: &str, interface: &str, hot: &str) -> usize {
         }
     }
     kills
+}
+
+/// A journal that may not grow, at every size from nothing to all: bash sets the limit and ignores its signal, so that writes come back short.
+fn a_full_disk_leaves_whole_records_and_every_value_as_before() {
+    for kib in 1.. {
+        let dir = scratch();
+        let tree = resets_around(&dir.path().join("root"));
+        let before = snapshot(&tree.root);
+        let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &limited, "bash"]).arg(std::env::current_exe().unwrap());
+        let output =
+            command.args(["child", "apply", tree.root.to_str().unwrap(), "latency", "enp3s0", "4-11", "1000000"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text} {}", String::from_utf8_lossy(&output.stderr));
+        let host = Host::under(&tree.root);
+        let state_dir = state_dir(&tree.root);
+        if !text.starts_with("rolled back") {
+            assert!(kib > 4, "the whole profile fits into {kib} KiB");
+            return;
+        }
+        assert_eq!(snapshot(&tree.root), before, "{kib} KiB: {text}");
+        assert!(peek(&state_dir, &host).unwrap().is_none(), "{kib} KiB: the session is closed");
+        let journal = std::fs::read(state_dir.join("journal.closed")).unwrap();
+        assert!(journal.ends_with(b"}\n"), "{kib} KiB: torn bytes at the end");
+    }
 }
 
 /// A file that may be read and not written, in the middle of a profile. Root may write everything, so the child is somebody else.

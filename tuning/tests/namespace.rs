@@ -5,7 +5,7 @@ use samara_tuning::apply::{ApplyError, apply};
 use samara_tuning::host::{Host, HostError, Item};
 use samara_tuning::plan::Selection;
 use samara_tuning::profile::Profile;
-use samara_tuning::revert::{check, revert};
+use samara_tuning::revert::{Checked, check, revert};
 use samara_tuning::state::{State, StateError, peek};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -82,6 +82,8 @@ fn everything(host: &Host) -> BTreeMap<String, String> {
 fn inside(dir: &Path) {
     let host = Host::real();
     let selection = Selection { interfaces: vec!["a0".into()], ..Selection::default() };
+    // A queue that goes with its channels, and that an operator has set before.
+    host.write("/sys/class/net/a0/queues/rx-3/rps_cpus", "1").unwrap();
     let before = everything(&host);
     agrees_with_ethtool(&host);
     let real = profile(&[
@@ -108,9 +110,9 @@ fn inside(dir: &Path) {
     assert_eq!(host.read("/sys/class/net/a0/queues/rx-1/rps_cpus").unwrap().trim_start_matches(['0', ',']), "1");
     assert!(!host.exists("/sys/class/net/a0/queues/rx-2"), "two receive channels are left");
     agrees_with_ethtool(&host);
-    assert_eq!(check(&host, state.session()), []);
+    assert_eq!(check(&host, state.session()), Checked::default());
     assert!(Command::new("ip").args(["link", "set", "a0", "txqueuelen", "123"]).status().unwrap().success());
-    let drifts = check(&host, state.session());
+    let drifts = check(&host, state.session()).drifts;
     assert_eq!(drifts.iter().map(|drift| drift.found.as_str()).collect::<Vec<_>>(), ["123"]);
     host.write("/sys/class/net/a0/tx_queue_len", "4000").unwrap();
     let reverted = revert(&host, &mut state, false, &mut |_| ()).unwrap();

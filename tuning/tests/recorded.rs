@@ -56,7 +56,11 @@ impl Bench {
 
     fn drifted(&self) -> Vec<String> {
         let session = peek(&self.state_dir(), &self.host).unwrap().unwrap();
-        check(&self.host, &session).into_iter().map(|drift| format!("{} {} -> {}", drift.target, drift.expected, drift.found)).collect()
+        check(&self.host, &session)
+            .drifts
+            .into_iter()
+            .map(|drift| format!("{} {} -> {}", drift.target, drift.expected, drift.found))
+            .collect()
     }
 }
 
@@ -207,6 +211,84 @@ fn a_refused_second_profile_leaves_the_first_one() {
     assert_eq!((bench.snapshot(), bench.drifted()), (first, vec![]));
     assert!(bench.revert(false).is_complete());
     assert_eq!(bench.snapshot(), before);
+}
+
+/// Other channels or rings make this driver reset its table, the queues' masks and the interrupts' CPUs.
+fn resets_around() -> Bench {
+    let bench = bench(Tree::i40e, "ens1f1", "2,4-6");
+    bench.tree.file("/ethtool/ens1f1/quirks", "reset-around\n").file("/proc/irq/91/smp_affinity_list", "3\n");
+    bench.tree.file("/sys/devices/pci0000:17/0000:17:00.0/0000:18:00.1/net/ens1f1/queues/rx-1/rps_cpus", "0000000c\n");
+    bench
+}
+
+#[test]
+fn a_refused_step_puts_back_what_moved_with_the_steps_before_it() {
+    let bench = resets_around();
+    let before = bench.snapshot();
+    let refused = profile(&["nic = \"ring:rx\"\nvalue = 4096", "nic = \"ring:tx\"\nvalue = 1000"]);
+    let error = bench.apply(&refused).unwrap_err();
+    assert!(matches!(&error, ApplyError::RolledBack { step, .. } if step == "s1"), "{error}");
+    assert_eq!(bench.snapshot(), before, "the table, a queue's mask and an interrupt's CPUs come back with the ring");
+    assert!(!bench.is_open());
+}
+
+#[test]
+fn a_step_that_is_refused_after_it_moved_others_is_put_back_with_them() {
+    let bench = resets_around();
+    let before = bench.snapshot();
+    bench.apply(&profile(&["sysctl = \"net.core.rmem_max\"\nmin = 9000000"])).unwrap();
+    let first = bench.snapshot();
+    bench.tree.file("/ethtool/ens1f1/quirks", "reset-around refuse-late\n");
+    let error = bench.apply(&profile(&["nic = \"ring:rx\"\nvalue = 4096"])).unwrap_err();
+    // This driver refuses the way back as well, after it made it.
+    assert!(matches!(&error, ApplyError::RolledBack { .. } | ApplyError::Stuck { .. }), "{error}");
+    bench.tree.file("/ethtool/ens1f1/quirks", "reset-around\n");
+    assert_eq!((bench.snapshot(), bench.drifted()), (first, vec![]));
+    assert!(bench.revert(false).is_complete());
+    assert_eq!(bench.snapshot(), before);
+}
+
+#[test]
+fn a_revert_keeps_what_others_set_meanwhile_although_its_own_writes_move_it() {
+    let bench = bench(Tree::mlx5, "enp3s0", "4-11");
+    bench.tree.file("/ethtool/enp3s0/rss", "0 1 2 3 0 1 2 3\n");
+    bench.apply(&profile(&["nic = \"channels:combined\"\nvalue = 8"])).unwrap();
+    bench.tree.file("/ethtool/enp3s0/rss", "3 2 1 0 3 2 1 0\n").file("/ethtool/enp3s0/quirks", "reset-around\n");
+    bench.tree.file("/proc/irq/121/smp_affinity_list", "7\n");
+    assert!(bench.revert(false).is_complete());
+    assert_eq!(bench.tree.read("/ethtool/enp3s0/channels"), "rx 0 0\ntx 0 0\ncombined 16 63\n");
+    assert_eq!(bench.tree.read("/ethtool/enp3s0/rss"), "3 2 1 0 3 2 1 0\n", "never ours, and not as the driver makes it either");
+    assert_eq!(bench.tree.read("/proc/irq/121/smp_affinity_list"), "7\n");
+}
+
+#[test]
+fn a_refused_profile_leaves_what_was_only_watched_watched() {
+    let bench = bench(Tree::i40e, "ens1f1", "2,4-6");
+    bench.apply(&profile(&["nic = \"ring:rx\"\nvalue = 4096", "sysctl = \"vm.max_map_count\"\nvalue = 65530"])).unwrap();
+    // The kernel says no to this one.
+    bench.tree.file("/sys/kernel/firm", "0\n").file("/sys/kernel/managed", "");
+    let second = profile(&["sysctl = \"vm.max_map_count\"\nvalue = 99999", "sysfs = \"/sys/kernel/firm\"\nvalue = 1"]);
+    assert!(matches!(bench.apply(&second), Err(ApplyError::RolledBack { undone: 1, .. })));
+    assert_eq!(bench.drifted(), [""; 0]);
+    bench.tree.file("/proc/sys/vm/max_map_count", "1\n");
+    assert_eq!(bench.drifted(), ["/proc/sys/vm/max_map_count 65530 -> 1"]);
+}
+
+#[test]
+fn an_optional_setting_that_the_driver_refuses_is_skipped_by_name_unless_something_moved() {
+    let bench = bench(Tree::i40e, "ens1f1", "2,4-6");
+    let before = bench.snapshot();
+    // The table that somebody set by hand refuses fewer channels.
+    let optional = ["nic = \"channels:combined\"\nvalue = 4\noptional = true", "sysctl = \"net.core.rmem_max\"\nmin = 9000000"];
+    let applied = bench.apply(&profile(&optional)).unwrap();
+    assert_eq!((applied.changed.len(), applied.skipped.len()), (1, 1), "{applied:?}");
+    assert!(applied.skipped[0].what.ends_with("channels:combined") && applied.skipped[0].why.contains("refused"), "{:?}", applied.skipped);
+    assert_eq!(bench.drifted(), [""; 0]);
+    assert!(bench.revert(false).is_complete());
+    assert_eq!(bench.snapshot(), before);
+    bench.tree.file("/ethtool/ens1f1/quirks", "refuse-late\n");
+    let moved = bench.apply(&profile(&["nic = \"ring:rx\"\nvalue = 4096\noptional = true"]));
+    assert!(moved.is_err(), "the refusal came after the change");
 }
 
 #[test]

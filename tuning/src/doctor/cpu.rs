@@ -13,9 +13,30 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     findings
 }
 
-/// CPUs the reactors would use, as a list for boot parameters.
-fn hot_list(view: &View<'_>) -> String {
-    if view.hot.is_empty() { "LIST".into() } else { view.hot.to_string() }
+/// The boot parameter that gives the reactors' CPUs to `name`; where nobody named them, with an example for this host.
+fn boot_parameter(view: &View<'_>, name: &str) -> String {
+    if !view.hot.is_empty() {
+        return format!("boot parameter {name}={}", view.hot);
+    }
+    match example(view).to_string().as_str() {
+        "" => "more CPUs: this host has none to set apart".into(),
+        cpus => format!("boot parameter {name}={cpus} (an example: name the reactors' CPUs with --core)"),
+    }
+}
+
+/// Two cores of their own for the two reactors: the last ones, and never one that shares a core with the first CPU.
+fn example(view: &View<'_>) -> CpuSet {
+    let online = view.host.online_cpus();
+    let siblings = |cpu: u32| {
+        let text = view.host.read(&format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")).unwrap_or_default();
+        CpuSet::parse_list(&text).unwrap_or_default()
+    };
+    let Some(first) = online.iter().next() else { return CpuSet::default() };
+    let own = siblings(first);
+    // Of each core its first thread.
+    let cores = online.iter().filter(|cpu| *cpu != first && !own.iter().any(|sibling| sibling == *cpu));
+    let cores: Vec<u32> = cores.filter(|cpu| siblings(*cpu).iter().next().is_none_or(|lowest| lowest == *cpu)).collect();
+    cores.iter().rev().take(2).copied().collect()
 }
 
 fn siblings(view: &View<'_>) -> Finding {
@@ -51,7 +72,7 @@ fn isolation(view: &View<'_>) -> Finding {
         Finding::new("isolation", is, should, ISOLATED)
             .why("the scheduler puts other threads on a CPU that is not isolated, in the middle of a view")
             .cost(if bad { "see timer-wake-up: its tail is what a reactor waits" } else { "none" })
-            .worse(bad, guest_or_warn(view), format!("boot parameter isolcpus={0}, or cpuset.cpus.partition=isolated", hot_list(view)))
+            .worse(bad, guest_or_warn(view), format!("{}, or cpuset.cpus.partition=isolated", boot_parameter(view, "isolcpus")))
     })
 }
 
@@ -68,7 +89,7 @@ fn tickless(view: &View<'_>) -> Finding {
         Finding::new("nohz-full", if tickless.is_empty() { "none".into() } else { tickless.to_string() }, should, TICKLESS)
             .why("the timer tick interrupts a spinning reactor 100 to 1000 times a second")
             .cost(if bad { "some microseconds per tick" } else { "none" })
-            .worse(bad, guest_or_warn(view), format!("boot parameter nohz_full={}", hot_list(view)))
+            .worse(bad, guest_or_warn(view), boot_parameter(view, "nohz_full"))
     })
 }
 
@@ -80,7 +101,7 @@ fn callbacks(view: &View<'_>) -> Finding {
         Finding::new("rcu-nocbs", named.unwrap_or("none"), should, CMDLINE)
             .why("callbacks of the kernel run in softirq on the CPU that queued them")
             .cost(if bad { "some microseconds at random moments" } else { "none" })
-            .worse(bad, guest_or_warn(view), format!("boot parameter rcu_nocbs={}", hot_list(view)))
+            .worse(bad, guest_or_warn(view), boot_parameter(view, "rcu_nocbs"))
     })
 }
 

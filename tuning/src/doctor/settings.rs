@@ -82,13 +82,32 @@ fn measured(view: &View<'_>, setting: &str) -> Option<String> {
 fn left_out(setting: &Setting, skipped: &Skipped) -> Finding {
     let is = match skipped.why.as_str() {
         "no --interface was named" => "no interface to look at".to_string(),
-        why => why.to_string(),
+        // The doctor's own word for them.
+        why => why.replace("--hot-cpus", "--core"),
     };
     let should = match &setting.wish {
-        crate::profile::Wish::Exactly(value) => value.clone(),
-        crate::profile::Wish::AtLeast(value) => format!("{value} or more"),
+        crate::profile::Wish::Exactly(value) => worded(value),
+        crate::profile::Wish::AtLeast(value) => format!("{} or more", worded(value)),
     };
-    Finding::new(&setting.name, is, should, &skipped.what).why(&setting.reason).judged(Severity::Info)
+    // A path of many: one for each CPU, queue or interface.
+    let source = ["{cpu}", "{queue}", "{node}", "{interface}"].iter().fold(skipped.what.clone(), |path, mark| path.replace(mark, "*"));
+    Finding::new(&setting.name, is, should, source).why(&setting.reason).judged(Severity::Info)
+}
+
+/// A value whose placeholders nobody has filled, as a person says it.
+fn worded(template: &str) -> String {
+    let words = [
+        ("{hot_list}", "the reactors' CPUs"),
+        ("{hot_mask}", "a mask of the reactors' CPUs"),
+        ("{hot_count}", "one per reactor"),
+        ("{housekeeping_list}", "the CPUs that no reactor owns"),
+        ("{housekeeping_mask}", "a mask of the CPUs that no reactor owns"),
+        ("{housekeeping_count}", "one per CPU that no reactor owns"),
+        ("{online_list}", "every CPU"),
+        ("{online_count}", "one per CPU"),
+        ("{port}", "the validator's port"),
+    ];
+    words.iter().fold(template.to_string(), |text, (name, word)| text.replace(name, word))
 }
 
 /// The file, or the ethtool command that shows the item.

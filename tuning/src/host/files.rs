@@ -1,5 +1,5 @@
 //! Files below a root. A path may pass through symbolic links (sysfs is full of them) and never leaves the root; what is written lies
-//! below `/proc` or `/sys` after every link was followed.
+//! below `/proc/sys`, `/proc/irq` or `/sys` after every link was followed.
 
 use crate::host::error::HostError;
 use std::collections::VecDeque;
@@ -66,7 +66,7 @@ pub fn read(root: &Path, path: &str) -> Result<String, HostError> {
 /// Writes `value` in one system call. `recorded` trees get back the form that the kernel would show: the choice in brackets, the line end.
 pub fn write(root: &Path, path: &str, value: &str, recorded: bool) -> Result<(), HostError> {
     let place = resolve(root, path)?;
-    let settings = ["proc", "sys"].map(|top| root.join(top));
+    let settings = ["proc/sys", "proc/irq", "sys"].map(|top| root.join(top));
     if !settings.iter().any(|top| place.starts_with(top)) {
         return Err(HostError::Escapes(path.to_string()));
     }

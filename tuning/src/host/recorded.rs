@@ -9,10 +9,12 @@
 //!                ntuple      7 udp4 dst-port 8001 queue 2
 //!                statistics  rx_missed_errors 0
 //!                xdp         basic redirect xsk-zerocopy
+//!                quirks      reset-around refuse-late
 //! ```
 //!
 //! Behaviour of real drivers that plans trip over: ring sizes are rounded up to a power of two; counts above the largest are refused; a
-//! default indirection table follows the count of channels, any other refuses channels below its highest queue.
+//! default indirection table follows the count of channels, any other refuses channels below its highest queue. Quirks of some: other channels
+//! or rings reset the table, the queues' masks and the interrupts' CPUs (`reset-around`); the refusal comes after that (`refuse-late`).
 
 use crate::host::error::HostError;
 use crate::host::ethtool::{Ethtool, Feature, Item, Reading, spread, table_text};
@@ -50,6 +52,39 @@ impl Recorded {
         let row = rows.iter_mut().find(|row| row[0] == key).ok_or_else(|| HostError::Absent(format!("{interface} {file} {key}")))?;
         row[1] = value.to_string();
         self.put(interface, file, &rows).map_err(|error| HostError::writing(&format!("{interface} {file}"), value, error))
+    }
+
+    fn has_quirk(&self, interface: &str, quirk: &str) -> bool {
+        self.rows(interface, "quirks").unwrap_or_default().concat().iter().any(|word| word == quirk)
+    }
+
+    /// What follows a change of channels or rings in some drivers.
+    fn quirks(&self, interface: &str, what: &str, value: &str) -> Result<(), HostError> {
+        if self.has_quirk(interface, "reset-around") {
+            self.reset_around(interface).map_err(|error| HostError::writing(what, value, error))?;
+        }
+        if self.has_quirk(interface, "refuse-late") { Err(refused(what, value)) } else { Ok(()) }
+    }
+
+    fn reset_around(&self, interface: &str) -> io::Result<()> {
+        let count = self.read(interface, &Item::Channels("combined".into())).ok().and_then(|reading| reading.value.parse().ok());
+        let (size, count) = (self.table(interface).unwrap_or_default().len(), count.unwrap_or(1));
+        self.put(interface, "rss", &[vec![table_text(&spread(size, 0, count))]])?;
+        let machine = self.root.parent().expect("a directory in the tree");
+        let online = fs::read_to_string(machine.join("sys/devices/system/cpu/online"))?;
+        for irq in fs::read_dir(machine.join("proc/irq"))? {
+            let irq = irq?.path();
+            if !irq.join("managed").exists() {
+                fs::write(irq.join("smp_affinity_list"), &online)?;
+            }
+        }
+        for queue in fs::read_dir(machine.join("sys/class/net").join(interface).join("queues"))? {
+            let file = queue?.path().join("rps_cpus");
+            if file.exists() {
+                fs::write(file, "00000000\n")?;
+            }
+        }
+        Ok(())
     }
 
     fn table(&self, interface: &str) -> Result<Vec<u32>, HostError> {
@@ -130,8 +165,14 @@ impl Ethtool for Recorded {
             if count == 0 || reading.max.is_some_and(|max| count > max) { Err(refused(&what, value)) } else { Ok(count as u32) }
         };
         match item {
-            Item::Channels(kind) => self.set_channels(interface, kind, count()?),
-            Item::Ring(kind) => self.set_row(interface, "rings", kind, &count()?.next_power_of_two().to_string()),
+            Item::Channels(kind) => {
+                self.set_channels(interface, kind, count()?)?;
+                self.quirks(interface, &what, value)
+            }
+            Item::Ring(kind) => {
+                self.set_row(interface, "rings", kind, &count()?.next_power_of_two().to_string())?;
+                self.quirks(interface, &what, value)
+            }
             Item::Feature(_) if reading.fixed => Err(refused(&what, value)),
             Item::Feature(name) => self.set_row(interface, "features", name, value),
             Item::Rss => self.set_table(interface, value),

@@ -1,4 +1,4 @@
-//! What the kernel lets this process do, found by doing it: each call makes a thing and lets it go at once.
+//! Who this process is and what the kernel lets it do, found by doing it: each call makes a thing and lets it go at once.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -35,6 +35,12 @@ pub(crate) fn load_program() -> io::Result<()> {
     // SAFETY: the kernel reads `attributes.len()` bytes of attributes, and through them the program and the licence; all three live
     // through the call, and it writes to none of them.
     owned(unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, attributes.as_ptr(), attributes.len()) }).map(drop)
+}
+
+/// The user whose rights this process has.
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: takes nothing, always succeeds.
+    unsafe { libc::geteuid() }
 }
 
 /// Binds the calling thread to one CPU.
