@@ -378,6 +378,10 @@ pub fn main() -> ExitCode {
         }
         Err(error) => Err(Exit::Usage(usage_line(&error))),
     };
+    let outcome = outcome.and_then(|()| match crate::stdio::lost() {
+        None => Ok(()),
+        Some(error) => Err(Exit::failed(format!("stdout: {error}"))),
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => {

@@ -4,6 +4,10 @@
 //! `load` is the client side; `inspect` reads a validator's data; `genesis`, `keys` and `config` are what a validator starts from;
 //! `bench` measures our code beside its rivals.
 
+// First: its macros are seen by all modules below.
+#[macro_use]
+mod stdio;
+
 pub mod bench;
 pub mod bridge;
 pub mod cli;

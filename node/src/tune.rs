@@ -1,7 +1,8 @@
 //! `samara tune`: shows, applies, checks and takes back host settings.
 //!
 //! Every action is printed as the shell command that does the same, before it happens. With `--json` one document goes to stdout and the
-//! commands to stderr. Exit codes: 0 done; 1 drift, a failed step (everything was put back), or values that could not be put back;
+//! commands to stderr. A run is whole: neither a reader that leaves nor a session that ends (a card may drop the link it came over) stops it
+//! between two values, and Ctrl-C does so only when it comes twice. Exit codes: 0 done; 1 drift, a failed step (everything was put back), or values that could not be put back;
 //! 2 bad arguments or profile; 3 privileges are missing.
 
 use crate::exit::{Exit, one_line};
@@ -12,11 +13,13 @@ use samara_tuning::host::{CpuSet, Host};
 use samara_tuning::persist::{Persistent, Removal, remove};
 use samara_tuning::plan::{Plan, Selection};
 use samara_tuning::profile::{BUILT_IN, Profile};
-use samara_tuning::revert::{Drift, Ending, Reverted, check, revert};
+use samara_tuning::revert::{Checked, Drift, Ending, Reverted, check, revert};
 use samara_tuning::state::{STATE_DIR, State, StateError, peek};
 use samara_tuning::target::Target;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Arguments of `tune`.
 #[derive(Args, Debug)]
@@ -230,6 +233,7 @@ fn apply_command(profile: &ProfileArgs, place: &PlaceArgs, persist: bool) -> Res
     let (host, profile_args) = (place.host()?, profile);
     let profile = profile_args.required()?;
     let selection = profile_args.selection(&host)?;
+    let _whole = Whole::begin()?;
     let mut state = State::hold(&place.state_dir(), &host).map_err(state_failed)?;
     let applied = apply(&host, &mut state, &profile, &selection, &mut |event| say(place.json, event)).map_err(apply_failed)?;
     let persistent = Persistent::render(&profile.name, &applied.values, &applied.limits);
@@ -268,6 +272,37 @@ fn applied_json(profile: &Profile, applied: &Applied, persistent: Option<&Persis
     })
 }
 
+/// Keeps signals from ending a run between two values.
+struct Whole {
+    asked: Arc<AtomicBool>,
+}
+
+impl Whole {
+    /// From here on a hang-up is ignored, and an interrupt waits for the end of the run; a second one ends it (the journal knows what was done).
+    fn begin() -> Result<Whole, Exit> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        let (asked, hung_up) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let register = || {
+            signal_hook::flag::register(SIGHUP, hung_up)?;
+            for signal in [SIGINT, SIGTERM] {
+                signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
+                signal_hook::flag::register(signal, Arc::clone(&asked))?;
+            }
+            Ok(())
+        };
+        register().map_err(|error: std::io::Error| Exit::Host(format!("cannot handle signals: {error}")))?;
+        Ok(Whole { asked })
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if self.asked.load(Ordering::Relaxed) {
+            eprintln!("samara: asked to stop: the run was finished first, see `samara tune check`");
+        }
+    }
+}
+
 fn show_files(json: bool, persistent: &Persistent) {
     for (path, text) in &persistent.files {
         line(json, &format!("cat > {path} <<'END'\n{text}END"));
@@ -277,7 +312,7 @@ fn show_files(json: bool, persistent: &Persistent) {
 
 fn check_command(profile: &ProfileArgs, place: &PlaceArgs) -> Result<(), Exit> {
     let (host, args) = (place.host()?, profile);
-    let (drifts, watched) = match peek(&place.state_dir(), &host).map_err(state_failed)? {
+    let (checked, watched) = match peek(&place.state_dir(), &host).map_err(state_failed)? {
         Some(session) => (check(&host, &session), session.entries.len()),
         None => {
             let plan = Plan::new(&host, &args.required()?, &args.selection(&host)?);
@@ -288,12 +323,15 @@ fn check_command(profile: &ProfileArgs, place: &PlaceArgs) -> Result<(), Exit> {
                 found: step.now.clone(),
                 command: step.target.command(&host, &step.wanted),
             };
-            (plan.changes().map(drift).collect(), plan.steps.len())
+            (Checked { drifts: plan.changes().map(drift).collect(), unseen: Vec::new() }, plan.steps.len())
         }
     };
+    let Checked { drifts, unseen } = checked;
+    let names = |targets: &mut dyn Iterator<Item = &Target>| targets.map(Target::to_string).collect::<Vec<_>>();
+    let unseen = names(&mut unseen.iter());
     if place.json {
         let drift = |it: &Drift| json!({"name": it.name, "target": it.target.to_string(), "expected": it.expected, "found": it.found, "command": it.command});
-        print_json(&json!({"watched": watched, "drift": drifts.iter().map(drift).collect::<Vec<_>>()}));
+        print_json(&json!({"watched": watched, "drift": drifts.iter().map(drift).collect::<Vec<_>>(), "unseen": unseen}));
     } else if !drifts.is_empty() {
         let mut table = table(["setting", "expected", "found", "set again by"]);
         drifts.iter().for_each(|it| {
@@ -301,16 +339,24 @@ fn check_command(profile: &ProfileArgs, place: &PlaceArgs) -> Result<(), Exit> {
         });
         println!("{table}");
     }
-    if drifts.is_empty() {
-        line(place.json, &format!("all {watched} values are as they should be"));
-        return Ok(());
+    if !drifts.is_empty() {
+        let drifted = names(&mut drifts.iter().map(|drift| &drift.target));
+        return Err(Exit::failed(format!("{} of {watched} values drifted: {}", drifts.len(), drifted.join(", "))));
     }
-    let names: Vec<String> = drifts.iter().map(|drift| drift.target.to_string()).collect();
-    Err(Exit::failed(format!("{} of {watched} values drifted: {}", drifts.len(), names.join(", "))))
+    if !unseen.is_empty() {
+        return Err(Exit::Host(format!(
+            "{} of {watched} values are not visible to this user: {}; run as root",
+            unseen.len(),
+            unseen.join(", ")
+        )));
+    }
+    line(place.json, &format!("all {watched} values are as they should be"));
+    Ok(())
 }
 
 fn revert_command(place: &PlaceArgs, force: bool) -> Result<(), Exit> {
     let host = place.host()?;
+    let _whole = Whole::begin()?;
     let mut state = State::hold(&place.state_dir(), &host).map_err(state_failed)?;
     let files = unpersist(&host, force)?;
     let reverted = revert(&host, &mut state, force, &mut |event| say(place.json, event)).map_err(state_failed)?;
@@ -411,7 +457,11 @@ fn short(value: &str) -> String {
 
 fn state_failed(error: StateError) -> Exit {
     let text = one_line(&error.to_string());
-    if matches!(error, StateError::NotPermitted(_)) { Exit::Host(text) } else { Exit::Failed(text) }
+    match error {
+        StateError::NotPermitted(_) => Exit::Host(text),
+        StateError::NotOurs(..) => Exit::Usage(text),
+        _ => Exit::Failed(text),
+    }
 }
 
 fn apply_failed(error: ApplyError) -> Exit {

@@ -20,7 +20,8 @@ pub fn command(targets: Vec<Target>, interval: Duration) -> Result<(), Exit> {
     // Also restored by a panic: `init` installs the hook.
     let mut terminal = ratatui::try_init().map_err(|error| Exit::Host(format!("the terminal refuses: {error}")))?;
     let ended = run(&mut terminal, &mut watch);
-    ratatui::restore();
+    // `restore` would panic where stderr is gone as well.
+    let _ = ratatui::try_restore();
     ended.map_err(|error| Exit::failed(format!("terminal: {error}")))
 }
 
