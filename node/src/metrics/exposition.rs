@@ -12,21 +12,22 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use serde_json::{Map, json};
 use std::fmt;
+use std::sync::Arc;
 
 /// Content type of [`openmetrics`].
 pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Content type of [`classic`].
 pub const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Every family that has a value, with its values.
-#[derive(Debug)]
-pub struct Scrape(Vec<(Family, Vec<Sample>)>);
+/// Every family that has a value, with its values; copies share them.
+#[derive(Clone, Debug)]
+pub struct Scrape(Arc<Vec<(Family, Vec<Sample>)>>);
 
 impl Scrape {
     /// Fills all families.
     pub fn of(picture: &Picture) -> Scrape {
         let filled = families::all().map(|family| (*family, family.samples(picture)));
-        Scrape(filled.filter(|(_, samples)| !samples.is_empty()).collect())
+        Scrape(Arc::new(filled.filter(|(_, samples)| !samples.is_empty()).collect()))
     }
 
     /// `{family: [{"labels": {..}, "value": n} | {"labels": {..}, "count", "sum", "buckets": [[bound, cumulative], ..]}]}`; the bound of the
@@ -78,7 +79,7 @@ pub fn classic(scrape: Scrape) -> String {
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for (family, samples) in &self.0 {
+        for (family, samples) in self.0.iter() {
             let kind = match family.kind {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,

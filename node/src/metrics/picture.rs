@@ -33,6 +33,8 @@ pub struct Picture {
     pub chain: String,
     /// When the process started, seconds since 1970.
     pub started_unix_s: f64,
+    /// Times the endpoint could not take its address, or ended.
+    pub endpoint_failures: u64,
 }
 
 /// Bytes on disk.
@@ -100,6 +102,7 @@ impl Source {
             tuning: self.tuning(),
             chain: self.chain.clone(),
             started_unix_s: self.started_unix_s,
+            endpoint_failures: 0,
         }
     }
 
@@ -162,7 +165,8 @@ impl Tuning {
     /// None where nothing is applied, and where the journal is another machine's, damaged, or not ours to read.
     fn of(state_dir: &Path, host: &samara_tuning::host::Host) -> Option<Tuning> {
         let session = samara_tuning::state::peek(state_dir, host).ok().flatten()?;
-        let drifted = samara_tuning::revert::check(host, &session).len() as u64;
+        // What this user may not see is no drift.
+        let drifted = samara_tuning::revert::check(host, &session).drifts.len() as u64;
         Some(Tuning { values: session.entries.len() as u64, drifted })
     }
 }

@@ -26,6 +26,9 @@ pub const MACHINE: &[Family] = &[
         },
     ),
     of!(gauge "samara_start_time_seconds", "When the process started, seconds since 1970.", |picture| Some(picture.started_unix_s)),
+    of!(counter "samara_endpoint_failures", "Times this endpoint could not take its address, or ended; it tries again every two seconds.", |picture| {
+        Some(picture.endpoint_failures as f64)
+    }),
     of!(gauge "samara_snapshot_age_seconds", "Age of the figures that the reactors publish about once a second.", |picture| {
         picture.metrics.is_some().then_some(picture.age_s)
     }),

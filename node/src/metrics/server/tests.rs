@@ -7,12 +7,16 @@ use std::net::TcpStream as Client;
 fn endpoint(directory: &Path) -> Endpoint {
     let layout = Layout::new(directory);
     let source = Source::new(Arc::<Published>::default(), Arc::default(), layout, "chain".into());
-    Endpoint::start(SocketAddr::from(([127, 0, 0, 1], 0)), directory, source).unwrap()
+    Endpoint::start(SocketAddr::from(([127, 0, 0, 1], 0)), directory, source)
+}
+
+fn address(endpoint: &Endpoint) -> SocketAddr {
+    endpoint.address().expect("a free address is served at once")
 }
 
 /// Everything the endpoint says before it closes.
 fn ask(endpoint: &Endpoint, request: &[u8]) -> String {
-    let mut client = Client::connect(endpoint.address()).unwrap();
+    let mut client = Client::connect(address(endpoint)).unwrap();
     // The endpoint may close before it has read all.
     let _ = client.write_all(request);
     let _ = client.shutdown(std::net::Shutdown::Write);
@@ -26,7 +30,7 @@ fn it_serves_before_anything_is_published_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let endpoint = endpoint(directory.path());
     let url = std::fs::read_to_string(directory.path().join(URL_FILE)).unwrap();
-    assert_eq!(url, format!("http://{}/metrics\n", endpoint.address()));
+    assert_eq!(url, format!("http://{}/metrics\n", address(&endpoint)));
     let metrics = ask(&endpoint, b"GET /metrics HTTP/1.0\r\n\r\n");
     assert!(metrics.starts_with("HTTP/1.0 200") && metrics.contains("samara_session_datagrams_total 0"), "{metrics}");
     assert!(!metrics.contains("samara_finalized_height"), "absent, not zero: {metrics}");
@@ -40,7 +44,7 @@ fn it_serves_before_anything_is_published_and_says_so() {
 fn garbage_endless_headers_and_silence_harm_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
     let endpoint = endpoint(directory.path());
-    let silent: Vec<_> = (0..CONNECTIONS_MAX - 2).map(|_| Client::connect(endpoint.address()).unwrap()).collect();
+    let silent: Vec<_> = (0..3 * CONNECTIONS_MAX).map(|_| Client::connect(address(&endpoint)).unwrap()).collect();
     assert!(ask(&endpoint, &[0xff; 5_000]).starts_with("HTTP/1.1 400"));
     let endless = [b"GET /metrics HTTP/1.1\r\nX: ".as_slice(), &vec![b'a'; 8 << 20]].concat();
     let refused = ask(&endpoint, &endless);
@@ -52,11 +56,61 @@ fn garbage_endless_headers_and_silence_harm_nobody_else() {
 }
 
 #[test]
-fn an_address_in_use_is_refused() {
+fn half_a_request_on_every_connection_keeps_nobody_out() {
     let directory = tempfile::tempdir().unwrap();
     let endpoint = endpoint(directory.path());
-    let layout = Layout::new(directory.path());
-    let source = Source::new(Arc::<Published>::default(), Arc::default(), layout, String::new());
-    let second = Endpoint::start(endpoint.address(), directory.path(), source);
-    assert_eq!(second.err().map(|error| error.kind()), Some(io::ErrorKind::AddrInUse));
+    let half = || {
+        let mut client = Client::connect(address(&endpoint)).unwrap();
+        client.write_all(b"GET /metrics HT").unwrap();
+        client
+    };
+    let mut slow: Vec<Client> = (0..CONNECTIONS_MAX).map(|_| half()).collect();
+    assert!(ask(&endpoint, b"GET /metrics HTTP/1.0\r\n\r\n").contains("200 OK"));
+    // The oldest made room: its connection ends.
+    assert!(matches!(slow[0].read(&mut [0; 16]), Ok(0) | Err(_)));
+    slow.extend((0..CONNECTIONS_MAX).map(|_| half()));
+    assert!(ask(&endpoint, b"GET /metrics HTTP/1.0\r\n\r\n").contains("200 OK"));
+}
+
+#[test]
+fn an_address_in_use_is_waited_for_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = other.local_addr().unwrap();
+    // Left by a process that was killed, and somebody else's by now.
+    std::fs::write(directory.path().join(URL_FILE), format!("http://{listen}/metrics\n")).unwrap();
+    let source = Source::new(Arc::<Published>::default(), Arc::default(), Layout::new(directory.path()), String::new());
+    let endpoint = Endpoint::start(listen, directory.path(), source);
+    assert_eq!(endpoint.address(), None);
+    assert!(!directory.path().join(URL_FILE).exists(), "the address is not this validator's");
+    drop(other);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let text = loop {
+        let answer = Client::connect(listen).and_then(|mut client| {
+            client.write_all(b"GET /metrics HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).map(|_| answer)
+        });
+        match answer {
+            Ok(text) => break text,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::yield_now();
+    };
+    assert!(text.contains("\nsamara_endpoint_failures_total 1\n"), "{text}");
+    assert!(directory.path().join(URL_FILE).exists());
+}
+
+#[test]
+fn whoever_asks_without_end_gets_one_picture_for_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = Source::new(Arc::<Published>::default(), Arc::default(), Layout::new(directory.path()), String::new());
+    let place =
+        Place { listen: SocketAddr::from(([127, 0, 0, 1], 0)), url_file: directory.path().join(URL_FILE), failures: AtomicU64::new(0) };
+    let studio = Arc::new(Mutex::new(Studio { source, place, last: None }));
+    let first = taken(&studio);
+    lock(&studio).last.as_mut().unwrap().0 = Instant::now();
+    assert!(Arc::ptr_eq(&first, &taken(&studio)));
+    lock(&studio).last.as_mut().unwrap().0 = Instant::now() - MADE_EVERY;
+    assert!(!Arc::ptr_eq(&first, &taken(&studio)));
 }
