@@ -187,6 +187,8 @@ pub struct NodeSnapshot {
     pub certificates_received: u64,
     /// Votes and nullifies this validator made durable.
     pub records_durable: u64,
+    /// The highest view in which this validator made something durable, in this run or before it.
+    pub signed_view: u64,
     /// Weight behind the newest L-notarization seen with its certificate.
     pub final_weight: u64,
     /// The marks of the set.

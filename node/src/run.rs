@@ -13,6 +13,7 @@
 mod core;
 mod manager;
 mod meter;
+pub mod newest;
 mod recover;
 mod strip;
 mod wire;
@@ -88,7 +89,7 @@ impl Started {
         let shards = ports.shards.into_iter().enumerate().map(|(number, port)| (port, shard_config(prepared, number))).collect();
         reactor.shard(shards).map_err(|error| Exit::Host(error.to_string()))?;
         let mut service = service_config(prepared, roster, store, to_hot, from_hot);
-        let metrics = endpoint(prepared, &reactor, &mut service)?;
+        let metrics = endpoint(prepared, &reactor, &mut service);
         let published = Arc::clone(&service.published);
         let mut service = service::start(service).map_err(service_exit)?;
         tracing::info!(client = %service.client_address(), sync = %service.sync_address(), "service reactor");
@@ -110,17 +111,14 @@ impl Started {
     }
 }
 
-/// The metrics endpoint, if the configuration wants one.
-fn endpoint(prepared: &Prepared, reactor: &HotReactor<core::Core>, service: &mut ServiceConfig) -> Result<Option<Endpoint>, Exit> {
-    let Some(listen) = prepared.config.metrics.listen else { return Ok(None) };
+/// The metrics endpoint, if the configuration wants one. An address that is taken is the endpoint's trouble, not the validator's.
+fn endpoint(prepared: &Prepared, reactor: &HotReactor<core::Core>, service: &mut ServiceConfig) -> Option<Endpoint> {
+    let listen = prepared.config.metrics.listen?;
     let layout = prepared.config.layout.clone();
     let directory = layout.metrics.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
     let chain = samara_types::digest::hex(&prepared.genesis.chain.0);
     let source = Source::new(Arc::clone(&service.published), reactor.stats(), layout, chain);
-    let endpoint = Endpoint::start(listen, &directory, source)
-        .map_err(|error| Exit::bad("metrics.listen", listen, format!("a free local address ({error})")))?;
-    tracing::info!(url = %format!("http://{}/metrics", endpoint.address()), "metrics endpoint");
-    Ok(Some(endpoint))
+    Some(Endpoint::start(listen, &directory, source))
 }
 
 /// Looks after both reactors: pokes the executor out of glommio's lost wake-up window, and says when one stands still.

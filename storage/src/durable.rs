@@ -25,17 +25,27 @@ pub struct Durable<L: VoteLog, B: BodyLog> {
     /// Not in the log yet.
     held: VecDeque<Held>,
     /// In the log, not reported yet.
-    waiting: VecDeque<(Nanos, LogSequence)>,
+    waiting: VecDeque<(Nanos, LogSequence, View)>,
     /// What the journal says is durable.
     journaled: LogSequence,
     /// Records of this run reported so far.
     reported: u64,
+    /// The highest view of a durable record.
+    signed: View,
 }
 
 impl<L: VoteLog, B: BodyLog> Durable<L, B> {
     /// Over a log and a journal as they were opened.
     pub fn new(log: L, bodies: B) -> Durable<L, B> {
-        Durable { log, bodies, held: VecDeque::new(), waiting: VecDeque::new(), journaled: LogSequence(0), reported: 0 }
+        Durable {
+            log,
+            bodies,
+            held: VecDeque::new(),
+            waiting: VecDeque::new(),
+            journaled: LogSequence(0),
+            reported: 0,
+            signed: View::GENESIS,
+        }
     }
 
     /// Takes a record and the body it votes for, if there is one. Nothing is written before [`Durable::submit`].
@@ -49,7 +59,7 @@ impl<L: VoteLog, B: BodyLog> Durable<L, B> {
         self.bodies.submit()?;
         while self.held.front().is_some_and(|first| first.body.is_none_or(|body| body <= self.journaled)) {
             let Held { since, record, .. } = self.held.pop_front().expect("a front was just seen");
-            self.waiting.push_back((since, self.log.append(record)));
+            self.waiting.push_back((since, self.log.append(record), record.view()));
         }
         self.log.submit()
     }
@@ -59,14 +69,20 @@ impl<L: VoteLog, B: BodyLog> Durable<L, B> {
     pub fn poll(&mut self, now: Nanos, mut waited: impl FnMut(Nanos)) -> Result<Option<u64>, LogError> {
         self.journaled = self.bodies.poll_durable()?.unwrap_or(self.journaled);
         let Some(logged) = self.log.poll_durable()? else { return Ok(None) };
-        while let Some((since, sequence)) = self.waiting.front()
+        while let Some((since, sequence, view)) = self.waiting.front()
             && *sequence <= logged
         {
             waited(now.since(*since));
             self.reported += 1;
+            self.signed = self.signed.max(*view);
             self.waiting.pop_front();
         }
         Ok(Some(self.reported))
+    }
+
+    /// The highest view of a record of this run that is durable; genesis before the first.
+    pub fn signed(&self) -> View {
+        self.signed
     }
 
     /// Readable while a completion waits for [`Durable::poll`].
@@ -128,8 +144,9 @@ mod tests {
         assert!(durable.log.durable().is_empty(), "no record is on disk before the body is");
         durable.bodies.complete();
         assert_eq!(polled(&mut durable), None, "the body alone releases nothing");
+        assert_eq!(durable.signed(), View::GENESIS);
         durable.submit().unwrap();
         durable.log.complete();
-        assert_eq!(polled(&mut durable), Some(2));
+        assert_eq!((polled(&mut durable), durable.signed()), (Some(2), View(2)));
     }
 }

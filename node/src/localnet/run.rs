@@ -8,12 +8,14 @@ use super::schedule::{Event, Schedule};
 use super::verify::{self, Findings};
 use crate::bridge::NodeSnapshot;
 use crate::cli::{LocalnetArgs, TransportArg};
+use crate::config::Layout;
 use crate::exit::Exit;
 use crate::genesis::{Create, GENESIS_FILE, Genesis, validator_directory};
 use crate::inspect::open_store;
 use crate::load::engine::{Engine, Gauges, Plan};
 use crate::load::outcome::{Door, Outcome};
 use crate::load::source::{Content, check_size};
+use crate::run::newest;
 use samara_types::digest::hex;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -163,6 +165,9 @@ fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
             "a chain begun with --transport xdp or --namespaces: the addresses are in its genesis",
         ));
     }
+    let votes: Vec<PathBuf> =
+        (0..genesis.set.len()).map(|index| Layout::new(&validator_directory(&place.data, index).join("data")).votes).collect();
+    newest::trust_all_or_none(votes.iter().map(PathBuf::as_path)).map_err(Exit::failed)?;
     Ok(genesis)
 }
 

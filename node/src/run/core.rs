@@ -93,6 +93,7 @@ impl Core {
         let mut meter = Meter::new(prepared.me, Arc::new(genesis.set.clone()), schedule.clone());
         meter.snapshot.port = links.rung.clone();
         meter.snapshot.stored_height = recovered.recovery.tip.height.0;
+        meter.snapshot.signed_view = recovered.recovery.records.iter().map(|record| record.view().0).max().unwrap_or(0);
         let validator = Validator::new(config, roster, schedule, secrets, recovered.app, recovered.recovery, now);
         Core {
             validator,
@@ -295,6 +296,7 @@ impl Core {
         if let Some(records) = self.durable.poll(now, |waited| sync_us.record(waited.0 / 1_000))? {
             self.worked = true;
             self.meter.snapshot.records_durable = records;
+            self.meter.snapshot.signed_view = self.meter.snapshot.signed_view.max(self.durable.signed().0);
             self.input(now, Input::Persisted(records), out);
         }
         self.durable.submit()

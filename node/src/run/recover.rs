@@ -1,5 +1,6 @@
 //! What disk remembers, put together: the finalized tip, recent transactions, own votes.
 
+use super::newest;
 use crate::config::Prepared;
 use crate::exit::Exit;
 use samara_consensus::{Recovery, Tip, TransactionApp};
@@ -38,11 +39,17 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     let marker = mark_lost(&prepared.config.layout.votes)?;
     let (log, votes) = UringVoteLog::open(&prepared.config.layout.votes, identity).map_err(Exit::failed)?;
     let (journal, bodies) = BlockJournal::open(&prepared.config.layout.bodies, identity).map_err(Exit::failed)?;
-    let amnesia = votes.records.is_empty() && marker.exists();
+    let lost = votes.records.is_empty() && marker.exists();
+    let doubt = newest::judge(&prepared.config.layout, &votes.records)?;
+    let amnesia = lost || doubt.is_some();
     if amnesia {
-        tracing::warn!(
-            "no vote log: listening; nothing is signed until the cluster has finalized beyond every view that was proven before"
-        );
+        let why = match doubt.filter(|_| !lost) {
+            None => "no vote log",
+            Some(newest::Doubt::Copied) => "this vote log was copied and may be an old one",
+            Some(newest::Doubt::Older) => "this vote log is older than what was signed",
+            Some(newest::Doubt::StillDoubted) => "this vote log may be an old one, and nothing was signed since",
+        };
+        tracing::warn!("{why}: listening; nothing is signed until the cluster has finalized beyond every view that was proven before");
     }
     let mempool =
         MempoolLimits { transactions_max: prepared.config.mempool.transactions_max, bytes_max: prepared.config.mempool.bytes_max };
@@ -58,7 +65,8 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
 /// mark counts until the first new record, over any number of restarts.
 fn mark_lost(votes_dir: &Path) -> Result<PathBuf, Exit> {
     let marker = votes_dir.with_extension("lost");
-    let empty = std::fs::read_dir(votes_dir).map_or(true, |mut entries| entries.next().is_none());
+    let is_log = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != newest::PLACE);
+    let empty = std::fs::read_dir(votes_dir).map_or(true, |entries| !entries.into_iter().any(is_log));
     if empty {
         let parent = marker.parent().unwrap_or(Path::new("."));
         let made =

@@ -98,8 +98,19 @@ impl Validators {
 
     /// Asks the door of `index` until its durable height satisfies `enough`.
     pub fn wait_until(&mut self, index: usize, what: &str, enough: impl Fn(u64) -> bool) {
+        self.until(index, what, |all| client::status(all.doors[index]).is_some_and(|(_, height)| enough(height)));
+    }
+
+    /// The durable height of a validator that runs.
+    #[allow(dead_code)] // Not every test that runs validators asks.
+    pub fn height(&self, index: usize) -> u64 {
+        client::status(self.doors[index]).expect("the door of a running validator answers").1
+    }
+
+    /// Looks until `done`, as long as `index` runs.
+    pub fn until(&mut self, index: usize, what: &str, done: impl Fn(&Validators) -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !client::status(self.doors[index]).is_some_and(|(_, height)| enough(height)) {
+        while !done(self) {
             let ended = self.children[index].as_mut().and_then(|child| child.try_wait().unwrap());
             assert!(ended.is_none(), "validator {index} ended with {ended:?}");
             let standing = || self.doors.iter().map(|door| client::status(*door)).collect::<Vec<_>>();
@@ -127,7 +138,8 @@ impl Validators {
         }
     }
 
-    fn directory(&self, index: usize) -> PathBuf {
+    /// Where `index` has its configuration, data and log.
+    pub fn directory(&self, index: usize) -> PathBuf {
         self.root.join(format!("validator-{index}"))
     }
 
