@@ -79,7 +79,10 @@ fn xdp(raw: RawXdp) -> Result<XdpWish, Exit> {
 const SHARDS_MAX: u64 = 16;
 
 fn reactor(raw: &RawReactor) -> Result<Reactor, Exit> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not those this process may use at the moment: isolated cores, which are meant for reactors, are not among them.
+    let online = samara_tuning::host::Host::real().online_cpus();
+    // A kernel that does not say which it has leaves the judgement to the pinning.
+    let is_one = |core: &usize| online.is_empty() || online.iter().any(|cpu| cpu as usize == *core);
     let shards = range("reactor.shards", raw.shards, 0, SHARDS_MAX)?;
     if !raw.shard_cores.is_empty() && raw.shard_cores.len() != shards {
         return Err(Exit::bad(
@@ -90,8 +93,8 @@ fn reactor(raw: &RawReactor) -> Result<Reactor, Exit> {
     }
     let named = [("reactor.hot_core", raw.hot_core), ("reactor.service_core", raw.service_core)];
     for (key, core) in named.into_iter().chain(raw.shard_cores.iter().map(|core| ("reactor.shard_cores", Some(*core)))) {
-        if let Some(core) = core.filter(|core| *core >= cores) {
-            return Err(Exit::bad(key, core, format!("0 to {}, a core of this host", cores - 1)));
+        if let Some(core) = core.filter(|core| !is_one(core)) {
+            return Err(Exit::bad(key, core, format!("{online}, a core of this host")));
         }
     }
     range("reactor.spin_us", raw.spin_us, 0, 10_000)?;

@@ -58,13 +58,14 @@ fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
         (format!("{BASE}[client]\nin_flight_max = 0\n"), "client.in_flight_max = 0: allowed is 1 to 1048576"),
         (format!("{BASE}[client]\nin_flight_max = \"many\"\n"), "client.in_flight_max = many: allowed is u64"),
         (format!("{BASE}[client]\nlisten = \"here\"\n"), "client.listen"),
-        (format!("{BASE}[reactor]\nhot_core = 100000\n"), "reactor.hot_core = 100000: allowed is 0 to "),
+        (format!("{BASE}[reactor]\nhot_core = 100000\n"), "reactor.hot_core = 100000: allowed is 0"),
         (format!("{BASE}[reactor]\nshards = 17\n"), "reactor.shards = 17: allowed is 0 to 16"),
         (
             format!("{BASE}[reactor]\nshards = 2\nshard_cores = [0]\n"),
             "reactor.shard_cores = [0]: allowed is [], or a core for each of 2 shards",
         ),
-        (format!("{BASE}[reactor]\nshards = 1\nshard_cores = [100000]\n"), "reactor.shard_cores = 100000: allowed is 0 to "),
+        (format!("{BASE}[reactor]\nshards = 1\nshard_cores = [100000]\n"), "reactor.shard_cores = 100000: allowed is 0"),
+        (format!("{BASE}[metrics]\nlisten = \"here\"\n"), "metrics.listen"),
         (format!("{BASE}[log]\nlevel = \"a=b=c\"\n"), "log.level = a=b=c: allowed is error, warn"),
         (format!("{BASE}[log\n"), "samara.toml: "),
     ];
@@ -73,4 +74,18 @@ fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
         let line = exit.to_string();
         assert!(exit.code() == 2 && line.contains(expected) && !line.contains('\n'), "{expected}: {line}");
     }
+}
+
+/// As on a host whose reactors' cores are isolated: a process starts on the others.
+#[test]
+fn a_core_that_this_process_does_not_run_on_at_the_moment_is_a_core() {
+    let Some(last) = samara_tuning::host::Host::real().online_cpus().iter().last().filter(|cpu| *cpu > 0) else {
+        return println!("skipped: one CPU");
+    };
+    let first_only = 1u64;
+    // SAFETY: the kernel reads eight bytes of the mask, which lives through the call; 0 is the calling thread, which is this test's own.
+    let rc = unsafe { libc::sched_setaffinity(0, size_of_val(&first_only), std::ptr::from_ref(&first_only).cast()) };
+    assert_eq!(rc, 0);
+    let config = load(&format!("{BASE}[reactor]\nhot_core = {last}\n")).unwrap();
+    assert_eq!(config.reactor.hot_core, Some(last as usize));
 }
