@@ -9,12 +9,19 @@ cargo fmt --all --check
 say "dependency directions"
 scripts/check-arrows.sh
 if command -v cargo-deny >/dev/null; then
-    say "licences, duplicates, sources, advisories"
-    cargo deny check
+    say "licences, duplicates, sources"
+    cargo deny check bans licenses sources
+    # The advisories are a database of their own, fetched from GitHub.
+    if cargo deny fetch db >/dev/null 2>&1; then
+        say "advisories"
+        cargo deny check advisories
+    else
+        say "NOT CHECKED: advisories (their database cannot be fetched from here)"
+    fi
 else
-    say "cargo-deny is not installed: licences, duplicates and advisories not checked (cargo install cargo-deny)"
+    say "NOT CHECKED: licences, duplicates, sources, advisories (cargo-deny is not installed: cargo install --locked cargo-deny)"
 fi
-command -v promtool >/dev/null || say "promtool is not installed: scraped metrics and alert rules not checked by it (Debian: apt-get install -y --no-install-recommends prometheus && systemctl disable --now prometheus)"
+command -v promtool >/dev/null || say "NOT CHECKED by promtool: scraped metrics, alert rules (Debian: apt-get install -y --no-install-recommends prometheus && systemctl disable --now prometheus)"
 say "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 say "documentation"
