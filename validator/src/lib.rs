@@ -13,8 +13,10 @@
 
 pub mod catch_up;
 mod gossip;
+pub mod input_log;
 mod machine;
 mod outlet;
+pub mod playback;
 pub mod restart;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! Six whole validators over links in memory: real shreds, real signatures, real transactions, a virtual clock.
 
+mod playback;
+
 use crate::{Config, Input, Milestone, Outlet, Output, Stage, Validator};
 use samara_consensus::{MempoolReject, Recovery, Tip, TransactionApp};
 use samara_crypto::{IdentitySecret, Keyring, Roster, VerifiedTransaction, VoteSecret, sign_transaction, verify_batch};
@@ -61,6 +63,7 @@ struct Net {
     filter: Filter,
     /// Messages a validator gets at a time.
     burst: usize,
+    recording: Option<playback::Recording>,
 }
 
 impl Net {
@@ -83,11 +86,15 @@ impl Net {
             Node { validator, persisted: 0, disk: true, finalized, evidence, answers, milestones, sent }
         };
         let nodes = keys.into_iter().enumerate().map(node).collect();
-        Net { nodes, roster, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true), burst: 1 }
+        Net { nodes, roster, now: Nanos(0), queue: VecDeque::new(), filter: Box::new(|_, _, _, _| true), burst: 1, recording: None }
     }
 
     fn input(&mut self, i: usize, input: Input<'_, u64>) {
         let mut post = Post { me: i as u16, validators: self.nodes.len() as u16, sent: vec![] };
+        let mut recording = self.recording.as_mut().filter(|recording| recording.of == i);
+        if let Some(recording) = &mut recording {
+            recording.take(self.now, &input, &self.nodes[i].validator);
+        }
         self.nodes[i].validator.handle(self.now, input, &mut post);
         for (to, kind, mut bytes) in post.sent {
             self.nodes[i].sent.push(kind);
@@ -98,6 +105,9 @@ impl Net {
         let mut verify = Vec::new();
         let node = &mut self.nodes[i];
         while let Some(output) = node.validator.poll() {
+            if let Some(recording) = &mut recording {
+                recording.log.note(&output);
+            }
             match output {
                 Output::Persist(..) => node.persisted += 1,
                 Output::Answer(ticket, taken) => node.answers.push((ticket, taken)),
