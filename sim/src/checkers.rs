@@ -6,6 +6,7 @@
 
 mod agreement;
 mod certificates;
+mod code_words;
 mod durability;
 mod evidence;
 mod forwarding;
@@ -35,7 +36,7 @@ pub type VoteSignature = [u8; VOTE_SIGNATURE_BYTES];
 /// What is promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Promise {
-    /// I1, I13: one chain, everywhere, for ever.
+    /// I1, I13, T16: one chain, everywhere, for ever, and one verdict over each code word.
     Agreement,
     /// I2, I3, I9: one vote and one proposal a view over all incarnations, no vote after a nullify.
     OneVote,
@@ -257,6 +258,7 @@ impl Checkers {
             Box::new(votes::Votes::new(&facts)),
             Box::new(quorums::Quorums::new(&facts)),
             Box::new(certificates::Certificates::new(&facts)),
+            Box::new(code_words::CodeWords::new(&facts)),
             Box::new(durability::Durability::new(&facts)),
             Box::new(evidence::Guilt::new(&facts)),
             Box::new(memory::Memory::new(&facts)),

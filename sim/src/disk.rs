@@ -12,22 +12,27 @@
 //! Byte-level damage is the business of `samara-storage`'s own tests; here is what it means to the cluster.
 
 use crate::dice::Dice;
+use crate::plan_file;
 use samara_consensus::Tip;
 use samara_storage::{BlockStore, MemoryBodyLog, MemoryStore, MemoryVoteLog, StoreError, Torn};
 use samara_types::message::{self, CertificateKind};
 use samara_types::{Block, ChainId, Digest, Height, Nanos, Record, View};
 use samara_validator::restart::{History, Remembered};
+use serde::{Deserialize, Serialize};
 
 /// Delays of one disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpeed {
     /// A write takes at least this.
+    #[serde(with = "plan_file::nanos")]
     pub base: Nanos,
     /// And up to this more.
+    #[serde(with = "plan_file::nanos")]
     pub jitter: Nanos,
     /// Takes `stall` more, per million.
     pub stall_ppm: u32,
     /// How long a stall is at most.
+    #[serde(with = "plan_file::nanos")]
     pub stall: Nanos,
 }
 

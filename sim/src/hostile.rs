@@ -25,10 +25,11 @@ use bad_leader::{BadLeader, Breaks};
 use equivocator::Equivocator;
 use led::Led;
 use muzzle::{Habit, Muzzle};
+use serde::{Deserialize, Serialize};
 use signer::{Hand, Signer};
 
 /// Every hostile module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// Sends nothing at all.
     Silent,

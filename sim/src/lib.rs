@@ -15,6 +15,7 @@
 //! | `clients`, `kit` | transactions; keys, rosters and remembered verdicts |
 //! | `trace`, `checkers` | what is observed; what must hold |
 //! | `mutants` | known bugs, each killed by a named scenario |
+//! | `plan_file` | a plan as a file: what a failing seed leaves, what `--replay` runs |
 //! | `search` | exhaustive exploration of the rules, shrinking of failing plans |
 //! | `runner`, `report` | many seeds on many threads; JSON and text |
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ pub mod kit;
 pub mod mutants;
 pub mod net;
 pub mod node;
+pub mod plan_file;
 pub mod report;
 pub mod runner;
 pub mod scenarios;

@@ -1,19 +1,20 @@
-//! Known bugs against the checkers (T44): every [`Mutant`] but those of [`OPEN`] is killed by a named scenario within a stated number of seeds,
-//! and the same scenarios without it keep every promise.
+//! Known bugs against the checkers (T44): every [`Mutant`] is killed by a named scenario within a stated number of seeds, by the checker of the
+//! promise it breaks, and the same scenarios without it keep every promise.
 //!
 //! A mutant is planted in the roster of all honest validators of a run ([`samara_crypto::mutant`] says why there). The default swarm is tried
 //! as well: what it finds needs no scenario of its own, but how many seeds it takes is worth knowing. Scenarios here are plain plans; what
 //! brings a bug out beyond the swarm's faults is a bait ([`crate::hostile::Bait`]).
 
+use crate::checkers::Promise;
 use crate::hostile::{Bait, Kind};
 use crate::kit::Kit;
 use crate::net::Link;
 use crate::runner;
 use crate::swarm::{self, Fault, Load, Plan};
-use crate::world::Outcome;
 use samara_crypto::Mutant;
 use samara_types::Nanos;
 use serde::Serialize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A scenario made for some mutants.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub struct Killer {
     pub mutant: Mutant,
     /// The trap.
     pub trap: &'static str,
+    /// The promise that breaks in it: the one the bug was planted against.
+    pub by: Promise,
     /// It is dead after at most so many seeds.
     pub seeds_max: u64,
 }
@@ -56,22 +59,23 @@ pub const TRAPS: &[Trap] = &[
 
 /// The table: each mutant and its killer.
 pub const KILLERS: &[Killer] = &[
-    Killer { mutant: Mutant::ContradictionAtFPlus1, trap: "trap_pair", seeds_max: 4 },
-    Killer { mutant: Mutant::FinalityAtTwoFLess, trap: "trap_equivocator", seeds_max: 4 },
-    Killer { mutant: Mutant::QuorumAtThreeFLess, trap: "trap_split", seeds_max: 2 },
-    Killer { mutant: Mutant::VoteAfterNullify, trap: "trap_late", seeds_max: 4 },
-    Killer { mutant: Mutant::TimeoutAfterVote, trap: "trap_late", seeds_max: 4 },
-    Killer { mutant: Mutant::NoVote2, trap: "trap_vote2", seeds_max: 4 },
-    Killer { mutant: Mutant::NoGapCheck, trap: "trap_skipper", seeds_max: 8 },
-    Killer { mutant: Mutant::RepeatedSigner, trap: "trap_repeater", seeds_max: 2 },
-    Killer { mutant: Mutant::CrossViewReplay, trap: "trap_replayer", seeds_max: 2 },
-    Killer { mutant: Mutant::ForgetsAtRestart, trap: "trap_crash", seeds_max: 4 },
-    Killer { mutant: Mutant::SendsBeforeSync, trap: "trap_late", seeds_max: 1 },
-    Killer { mutant: Mutant::FirstCertificateOnly, trap: "trap_equivocator", seeds_max: 8 },
+    Killer { mutant: Mutant::ContradictionAtFPlus1, trap: "trap_pair", by: Promise::Quorums, seeds_max: 4 },
+    Killer { mutant: Mutant::FinalityAtTwoFLess, trap: "trap_equivocator", by: Promise::Certificates, seeds_max: 4 },
+    Killer { mutant: Mutant::QuorumAtThreeFLess, trap: "trap_split", by: Promise::Liveness, seeds_max: 2 },
+    Killer { mutant: Mutant::VoteAfterNullify, trap: "trap_late", by: Promise::OneVote, seeds_max: 4 },
+    Killer { mutant: Mutant::TimeoutAfterVote, trap: "trap_late", by: Promise::Quorums, seeds_max: 4 },
+    Killer { mutant: Mutant::NoVote2, trap: "trap_vote2", by: Promise::Timing, seeds_max: 4 },
+    Killer { mutant: Mutant::NoGapCheck, trap: "trap_skipper", by: Promise::Quorums, seeds_max: 8 },
+    Killer { mutant: Mutant::RepeatedSigner, trap: "trap_repeater", by: Promise::Quorums, seeds_max: 2 },
+    Killer { mutant: Mutant::CrossViewReplay, trap: "trap_replayer", by: Promise::Quorums, seeds_max: 2 },
+    Killer { mutant: Mutant::ForgetsAtRestart, trap: "trap_crash", by: Promise::OneVote, seeds_max: 4 },
+    Killer { mutant: Mutant::SendsBeforeSync, trap: "trap_late", by: Promise::Durability, seeds_max: 1 },
+    Killer { mutant: Mutant::FirstCertificateOnly, trap: "trap_equivocator", by: Promise::Timing, seeds_max: 8 },
+    Killer { mutant: Mutant::CurrentViewFlags, trap: "trap_equivocator", by: Promise::OneVote, seeds_max: 8 },
+    Killer { mutant: Mutant::UnsignedLastSlice, trap: "trap_tamperer", by: Promise::Evidence, seeds_max: 4 },
+    Killer { mutant: Mutant::RelaysDuplicates, trap: "trap_duplicates", by: Promise::Conservation, seeds_max: 2 },
+    Killer { mutant: Mutant::VerdictByArrivals, trap: "trap_bad_coder", by: Promise::Agreement, seeds_max: 4 },
 ];
-
-/// Mutants whose trap has not been seen to kill them by what it was made for: a gap.
-pub const OPEN: [Mutant; 4] = [Mutant::CurrentViewFlags, Mutant::UnsignedLastSlice, Mutant::RelaysDuplicates, Mutant::VerdictByArrivals];
 
 /// The trap of this name.
 pub fn find(name: &str) -> Option<&'static Trap> {
@@ -92,26 +96,22 @@ pub struct Death {
     pub tried: u64,
     /// The promises that broke on the last one.
     pub checkers: Vec<&'static str>,
-    /// The first violation.
+    /// The first violation of the promise it was made to break, or of any.
     pub detail: String,
 }
 
-/// Runs seeds from 0 on until a promise breaks.
-pub fn hunt(mutant: Mutant, plan: fn(u64) -> Plan, seeds_max: u64, kit: &mut Kit) -> Death {
+/// Runs seeds from 0 on until a promise breaks: `by` if it says which.
+pub fn hunt(mutant: Mutant, plan: fn(u64) -> Plan, by: Option<Promise>, seeds_max: u64, kit: &mut Kit) -> Death {
     for seed in 0..seeds_max {
         let outcome = runner::run(&planted(plan(seed), mutant), kit);
-        if !outcome.violations.is_empty() {
-            return death(seed + 1, &outcome);
+        if let Some(shown) = outcome.violations.iter().find(|violation| by.is_none_or(|by| violation.promise == by)) {
+            let mut checkers: Vec<_> = outcome.violations.iter().map(|violation| violation.promise.as_str()).collect();
+            checkers.sort_unstable();
+            checkers.dedup();
+            return Death { seeds: Some(seed + 1), tried: seed + 1, checkers, detail: shown.detail.clone() };
         }
     }
     Death { seeds: None, tried: seeds_max, checkers: Vec::new(), detail: String::new() }
-}
-
-fn death(seeds: u64, outcome: &Outcome) -> Death {
-    let mut checkers: Vec<_> = outcome.violations.iter().map(|violation| violation.promise.as_str()).collect();
-    checkers.sort_unstable();
-    checkers.dedup();
-    Death { seeds: Some(seeds), tried: seeds, checkers, detail: outcome.violations[0].detail.clone() }
 }
 
 /// One line of the table.
@@ -121,27 +121,141 @@ pub struct Row {
     pub mutant: &'static str,
     /// Its trap.
     pub scenario: &'static str,
-    /// What became of it there.
-    pub trap: Death,
+    /// The promise it must break there.
+    pub checker: &'static str,
     /// Seeds it is promised to be dead within.
     pub seeds_max: u64,
-    /// What became of it in the default swarm.
+    /// What became of it there.
+    pub trap: Death,
+    /// What became of it in every trap, in the order of [`TRAPS`], by any checker.
+    pub traps: Vec<Death>,
+    /// What became of it in the default swarm, by any checker.
     pub swarm: Death,
 }
 
-/// The table, with so many seeds of the default swarm for each mutant.
-pub fn table(swarm_seeds: u64, mut done: impl FnMut(&Row)) -> Vec<Row> {
-    let mut kit = Kit::new();
-    let mut rows = Vec::new();
-    for killer in KILLERS {
-        let plan = find(killer.trap).expect("killers name traps").plan;
-        let trap = hunt(killer.mutant, plan, killer.seeds_max, &mut kit);
-        let swarm = hunt(killer.mutant, swarm::draw, swarm_seeds, &mut kit);
-        let row = Row { mutant: killer.mutant.as_str(), scenario: killer.trap, trap, seeds_max: killer.seeds_max, swarm };
-        done(&row);
-        rows.push(row);
+/// A trap without a mutant: nothing may break.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Control {
+    /// The trap.
+    pub scenario: &'static str,
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// What broke, with its seed.
+    pub violations: Vec<String>,
+}
+
+/// Mutants against traps, and traps against themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// A row for each mutant.
+    pub mutants: Vec<Row>,
+    /// A row for each trap.
+    pub controls: Vec<Control>,
+}
+
+/// How much is run for a [`Table`].
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Seeds of each trap without a mutant.
+    pub control_seeds: u64,
+    /// Most seeds of a trap for a mutant that is not its own.
+    pub other_seeds: u64,
+    /// Most seeds of the default swarm for each mutant.
+    pub swarm_seeds: u64,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// One cell of the table's work.
+enum Cell {
+    Own(usize),
+    Other(usize, usize),
+    Swarm(usize),
+    Control(usize),
+}
+
+/// What came of a cell.
+enum Result {
+    Hunted(Death),
+    Controlled((u64, Vec<String>)),
+}
+
+impl Table {
+    /// Runs everything; `done` hears how many of how many cells are done.
+    pub fn run(effort: &Effort, done: impl Fn(usize, usize) + Sync) -> Table {
+        let mut cells: Vec<Cell> = Vec::new();
+        for killer in 0..KILLERS.len() {
+            cells.push(Cell::Swarm(killer));
+            cells.push(Cell::Own(killer));
+            cells.extend((0..TRAPS.len()).map(|trap| Cell::Other(killer, trap)));
+        }
+        cells.extend((0..TRAPS.len()).map(Cell::Control));
+        let finished = AtomicUsize::new(0);
+        let results = runner::each(cells.len(), effort.threads, |at, kit| {
+            let result = cells[at].run(effort, kit);
+            done(finished.fetch_add(1, Ordering::Relaxed) + 1, cells.len());
+            result
+        });
+        Table::gathered(cells.iter().zip(results))
     }
-    rows
+
+    fn gathered<'a>(results: impl Iterator<Item = (&'a Cell, Result)>) -> Table {
+        let unknown = Death { seeds: None, tried: 0, checkers: Vec::new(), detail: String::new() };
+        let row = |killer: &Killer| Row {
+            mutant: killer.mutant.as_str(),
+            scenario: killer.trap,
+            checker: killer.by.as_str(),
+            seeds_max: killer.seeds_max,
+            trap: unknown.clone(),
+            traps: vec![unknown.clone(); TRAPS.len()],
+            swarm: unknown.clone(),
+        };
+        let mut table = Table { mutants: KILLERS.iter().map(row).collect(), controls: Vec::new() };
+        for (cell, result) in results {
+            match (cell, result) {
+                (Cell::Own(killer), Result::Hunted(death)) => table.mutants[*killer].trap = death,
+                (Cell::Other(killer, trap), Result::Hunted(death)) => table.mutants[*killer].traps[*trap] = death,
+                (Cell::Swarm(killer), Result::Hunted(death)) => table.mutants[*killer].swarm = death,
+                (Cell::Control(trap), Result::Controlled((seeds, violations))) => {
+                    table.controls.push(Control { scenario: TRAPS[*trap].name, seeds, violations });
+                }
+                _ => unreachable!("a hunt is a hunt, a control a control"),
+            }
+        }
+        table
+    }
+
+    /// Mutants that live, and traps that break without one: what the table must not show.
+    pub fn failures(&self) -> Vec<String> {
+        let alive = self.mutants.iter().filter(|row| row.trap.seeds.is_none());
+        let alive = alive.map(|row| format!("{} lives through {} seeds of {}", row.mutant, row.trap.tried, row.scenario));
+        let broken = self.controls.iter().filter_map(|control| Some((control.scenario, control.violations.first()?)));
+        alive.chain(broken.map(|(scenario, how)| format!("{scenario} breaks without a planted bug: {how}"))).collect()
+    }
+}
+
+impl Cell {
+    fn run(&self, effort: &Effort, kit: &mut Kit) -> Result {
+        match *self {
+            Cell::Own(killer) => {
+                let killer = &KILLERS[killer];
+                let plan = find(killer.trap).expect("killers name traps").plan;
+                Result::Hunted(hunt(killer.mutant, plan, Some(killer.by), killer.seeds_max, kit))
+            }
+            Cell::Other(killer, trap) => Result::Hunted(hunt(KILLERS[killer].mutant, TRAPS[trap].plan, None, effort.other_seeds, kit)),
+            Cell::Swarm(killer) => Result::Hunted(hunt(KILLERS[killer].mutant, swarm::draw, None, effort.swarm_seeds, kit)),
+            Cell::Control(trap) => Result::Controlled((effort.control_seeds, control(&TRAPS[trap], effort.control_seeds, kit))),
+        }
+    }
+}
+
+/// What breaks in so many seeds of a trap without a mutant.
+pub fn control(trap: &Trap, seeds: u64, kit: &mut Kit) -> Vec<String> {
+    let broken = |seed| {
+        let outcome = runner::run(&(trap.plan)(seed), kit);
+        outcome.violations.first().map(|violation| format!("seed {seed}: {}: {}", violation.promise.as_str(), violation.detail))
+    };
+    (0..seeds).filter_map(broken).collect()
 }
 
 fn base(name: &str, seed: u64, validators: usize) -> Plan {
@@ -247,8 +361,11 @@ fn loaded(name: &str, seed: u64) -> Plan {
     plan
 }
 
+/// Blocks of some 50 KiB, two slices: only a full slice can be taken for the last one and for one before it.
 fn tamperer(seed: u64) -> Plan {
     let mut plan = loaded("trap_tamperer", seed);
+    plan.params.block_interval = Nanos::from_millis(100);
+    plan.load.per_second = 1_000;
     plan.hostile = vec![((seed % 6) as usize, Kind::Bait(Bait::Tamperer))];
     plan
 }

@@ -8,21 +8,26 @@
 //! keep order. Sessions themselves (handshakes, rekeys) and the class buckets of the dataplane are not simulated.
 
 use crate::dice::Dice;
+use crate::plan_file;
 use crate::trace::Traffic;
 use samara_types::datagram::{INNER_HEADER_BYTES, IP_UDP_BYTES, OUTER_HEADER_BYTES, TAG_BYTES};
 use samara_types::{Class, MessageKind, Nanos};
+use serde::{Deserialize, Serialize};
 
 /// Bytes around a message on the wire.
 const FRAME_BYTES: usize = IP_UDP_BYTES + OUTER_HEADER_BYTES + TAG_BYTES + INNER_HEADER_BYTES;
 
 /// How one direction between two machines behaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// Every datagram takes at least this.
+    #[serde(with = "plan_file::nanos")]
     pub base: Nanos,
     /// Mean of what is added: uniform from zero to twice this.
+    #[serde(with = "plan_file::nanos")]
     pub jitter: Nanos,
     /// Deviation of a normal part of the latency; negative draws shorten it down to half of `base`.
+    #[serde(with = "plan_file::nanos")]
     pub deviation: Nanos,
     /// Lost, per million.
     pub loss_ppm: u32,
@@ -31,6 +36,7 @@ pub struct Link {
     /// Held back by `spike`, per million: reordering.
     pub spike_ppm: u32,
     /// For how long.
+    #[serde(with = "plan_file::nanos")]
     pub spike: Nanos,
 }
 
@@ -54,13 +60,15 @@ impl Link {
 }
 
 /// One machine's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     /// Bytes a second in each direction; 0 is without limit.
     pub bytes_per_second: u64,
     /// What the sender may have queued before it drops shreds and gossip.
+    #[serde(with = "plan_file::nanos")]
     pub outbox: Nanos,
     /// What the receive ring holds, as time at full rate, before it overruns.
+    #[serde(with = "plan_file::nanos")]
     pub ring: Nanos,
 }
 

@@ -21,6 +21,7 @@ use samara_types::transaction::iterate;
 use samara_types::{ChainId, Evidence, Height, MessageKind, Nanos, Params, TransactionId, ValidatorIndex};
 use samara_validator::restart::{self, MempoolLimits};
 use samara_validator::{Config, Input, Outlet, Output, Stage, Validator};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub const MEMPOOL: MempoolLimits = MempoolLimits { transactions_max: 2_000, byte
 const GOSSIP_WAIT: Nanos = Nanos::from_millis(4);
 
 /// Where in the way of a record to the disk a process can be made to die.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PersistPoint {
     /// The machine asked for the record; nothing is written.
     Asked,
@@ -262,7 +263,7 @@ impl Node {
         }
         let (log, bodies) = process.durable.into_parts();
         let (bodies, records) = self.disk.close(log, bodies, &mut self.dice);
-        let bodies = bodies.iter().map(|block| What::BodyDurable(block.header().view, block.digest()));
+        let bodies = bodies.into_iter().map(|block| What::BodyDurable(Arc::new(block)));
         let saw = bodies.chain(records.into_iter().map(What::Durable)).chain([What::Stopped(why)]);
         scene.effects.extend(saw.map(Effect::Saw));
         self.die_at = None;
@@ -545,9 +546,9 @@ impl Run<'_, '_> {
         let bodies = self.process.durable.parts().1;
         let before = bodies.durable().len();
         bodies.complete();
-        let durable: Vec<_> = bodies.durable()[before..].iter().map(|block| (block.header().view, block.digest())).collect();
-        for (view, digest) in durable {
-            self.saw(What::BodyDurable(view, digest));
+        let durable = bodies.durable()[before..].to_vec();
+        for block in durable {
+            self.saw(What::BodyDurable(block));
         }
         self.die_if_due(PersistPoint::BodyWritten);
         self.pass();

@@ -24,8 +24,7 @@ fn catch(plan: &Plan, run: impl FnOnce() -> (Outcome, Vec<Event>)) -> (Outcome, 
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(ran) => ran,
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
-            let detail = format!("panic: {}", text.unwrap_or_default());
+            let detail = format!("panic: {}", panic_text(&*panic));
             let digest = Digest(*blake3::hash(detail.as_bytes()).as_bytes());
             let violations = vec![Violation { promise: Promise::NoAlarm, at: Nanos(0), detail }];
             let nothing = Outcome {
@@ -42,6 +41,12 @@ fn catch(plan: &Plan, run: impl FnOnce() -> (Outcome, Vec<Event>)) -> (Outcome, 
             (nothing, Vec::new())
         }
     }
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()));
+    text.unwrap_or_default()
 }
 
 /// Runs `count` plans on `threads` threads; outcomes in order. `done` hears of each as it ends.

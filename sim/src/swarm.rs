@@ -9,13 +9,15 @@ use crate::hostile;
 use crate::kit;
 use crate::net::{Link, Nic};
 use crate::node::{MEMPOOL, PersistPoint};
+use crate::plan_file;
 use samara_crypto::Mutant;
 use samara_types::{Nanos, Params};
 use samara_validator::restart::MempoolLimits;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Something the world does to the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fault {
     /// The process dies, and starts again after a while.
     Kill(usize),
@@ -40,17 +42,17 @@ pub enum Fault {
     /// All cuts end.
     Join,
     /// Nothing in or out of a machine for this long.
-    ResetNic(usize, Nanos),
+    ResetNic(usize, #[serde(with = "plan_file::nanos")] Nanos),
     /// A machine's receive ring is full for this long.
-    Overrun(usize, Nanos),
+    Overrun(usize, #[serde(with = "plan_file::nanos")] Nanos),
     /// A process's clock jumps ahead.
-    Jump(usize, Nanos),
+    Jump(usize, #[serde(with = "plan_file::nanos")] Nanos),
     /// Every link loses so many per million from here on.
     Loss(u32),
 }
 
 /// How good the network is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPlan {
     /// One-way latency of a pair is drawn from this range once, ms.
     pub base_ms: (u64, u64),
@@ -61,7 +63,7 @@ pub struct NetworkPlan {
 }
 
 /// Where the machines stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Placement {
     /// One-way latency of each pair from [`NetworkPlan::base_ms`].
     Drawn,
@@ -70,20 +72,24 @@ pub enum Placement {
 }
 
 /// What work costs on a machine's one core. All zero: nothing takes time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
     /// A datagram that arrives: receiving, opening, admission.
+    #[serde(with = "plan_file::nanos")]
     pub receive: Nanos,
     /// A datagram that leaves: sealing and sending.
+    #[serde(with = "plan_file::nanos")]
     pub send: Nanos,
     /// A vote or nullify that is signed.
+    #[serde(with = "plan_file::nanos")]
     pub sign: Nanos,
     /// A pairing check.
+    #[serde(with = "plan_file::nanos")]
     pub pairing_check: Nanos,
 }
 
 /// Transactions offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     /// In a second, over the whole cluster; 0 for none.
     pub per_second: u64,
@@ -92,7 +98,7 @@ pub struct Load {
 }
 
 /// One run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Where its chance comes from.
     pub seed: u64,
@@ -101,6 +107,7 @@ pub struct Plan {
     /// Stake of every seat.
     pub stakes: Vec<u64>,
     /// The chain's parameters.
+    #[serde(with = "plan_file::ParamsText")]
     pub params: Params,
     /// Who is hostile, and how.
     pub hostile: Vec<(usize, hostile::Kind)>,
@@ -111,30 +118,37 @@ pub struct Plan {
     /// What their work costs.
     pub cpu: Cpu,
     /// What they hold of transactions that wait.
+    #[serde(with = "plan_file::MempoolText")]
     pub mempool: MempoolLimits,
     /// The network while there are faults.
     pub network: NetworkPlan,
     /// Every disk.
     pub speed: DiskSpeed,
     /// From a message to the end of its burst.
+    #[serde(with = "plan_file::nanos")]
     pub burst: Nanos,
     /// Clocks run fast or slow by up to this.
     pub drift_ppm: i64,
     /// Faults by time.
+    #[serde(with = "plan_file::faults")]
     pub faults: Vec<(Nanos, Fault)>,
     /// From death to the next start, ms.
     pub restart_ms: (u64, u64),
     /// Transactions.
     pub load: Load,
     /// How long faults go on.
+    #[serde(with = "plan_file::nanos")]
     pub faults_for: Nanos,
     /// Once healed, all correct validators must be together on a longer chain within this.
+    #[serde(with = "plan_file::nanos")]
     pub settle_within: Nanos,
     /// How long timing bounds are watched after that.
+    #[serde(with = "plan_file::nanos")]
     pub watch_for: Nanos,
     /// More hostile stake than the model bears: nobody promises to go on.
     pub beyond_model: bool,
     /// A known bug planted in every honest validator.
+    #[serde(with = "plan_file::mutant")]
     pub mutant: Option<Mutant>,
 }
 

@@ -1,6 +1,8 @@
 //! What checkers see: everything that happened to a run's validators that a promise speaks of, in order.
 
-use samara_types::{BlockHeader, Digest, Evidence, Height, MessageKind, Nanos, Record, TransactionId, ValidatorIndex, View, message};
+use samara_types::{
+    Block, BlockHeader, Digest, Evidence, Height, MessageKind, Nanos, Record, TransactionId, ValidatorIndex, View, message,
+};
 use std::sync::Arc;
 
 /// Whom a message was for.
@@ -40,7 +42,7 @@ pub enum What {
     /// The machine asked for this to be made durable; true if a body came with it.
     Persist(Record, bool),
     /// A body reached the disk.
-    BodyDurable(View, Digest),
+    BodyDurable(Arc<Block>),
     /// A record reached the disk.
     Durable(Record),
     /// A message left.

@@ -50,8 +50,8 @@ impl Checker for Durability {
             What::Persist(record, true) => {
                 self.with_body.insert(key(node, record));
             }
-            What::BodyDurable(view, digest) => {
-                self.bodies.insert((node, *view, *digest));
+            What::BodyDurable(block) => {
+                self.bodies.insert((node, block.header().view, block.digest()));
             }
             What::Durable(record) => {
                 let key = key(node, record);

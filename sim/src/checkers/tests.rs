@@ -6,7 +6,7 @@ use crate::swarm::Plan;
 use crate::trace::{Event, Held, Target, What};
 use crate::world::World;
 use samara_types::message::{Nullify, Vote, encode};
-use samara_types::{Digest, Evidence, Height, MessageKind, Nanos, Offence, Subject, ValidatorIndex, View};
+use samara_types::{Block, Digest, Evidence, Height, MessageKind, Nanos, Offence, Subject, ValidatorIndex, View};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -193,6 +193,20 @@ fn a_vote_a_block_or_a_record_before_its_time_on_disk_breaks_durability() {
     let mut run = Recorded::calm();
     run.events.retain(|event| !matches!(event.what, What::BodyDurable(..)));
     assert_eq!(run.broken(), only(Promise::Durability));
+}
+
+/// With a wrong parity chunk the data is whole and its digests match: nobody who decodes from data alone would notice.
+#[test]
+fn a_body_that_is_not_the_code_word_of_its_root_breaks_agreement() {
+    let mut run = Recorded::calm();
+    let at = run.last(|event| matches!(&event.what, What::BodyDurable(block) if !block.payload().is_empty()));
+    let What::BodyDurable(block) = &run.events[at].what else { unreachable!() };
+    let mut roots = block.roots().to_vec();
+    roots[0].0[0] ^= 1;
+    let other = Block::new(*block.header(), roots, block.payload().to_vec()).unwrap();
+    let node = run.events[at].node;
+    run.plant(at, node, What::BodyDurable(Arc::new(other)));
+    assert_eq!(run.broken(), only(Promise::Agreement));
 }
 
 #[test]

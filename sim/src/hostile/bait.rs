@@ -17,11 +17,12 @@ use samara_erasure::CodeWord;
 use samara_rotor::{Dissemination, Planner, RelayTable, ShreddedBlock, Shredder, SignedSlice};
 use samara_types::message::{ArchivedCertificate, ArchivedVote, Certificate, Vote, access, encode};
 use samara_types::{Block, BlockHeader, Digest, MessageKind, Nanos, ShredHeader, ShredIndex, SliceIndex, Subject, View};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Which bait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Bait {
     /// See the module.
     Replayer,

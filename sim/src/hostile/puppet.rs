@@ -4,14 +4,17 @@ use crate::actor::Stage;
 use crate::node::MEMPOOL;
 use crate::trace::Target;
 use samara_consensus::{Recovery, Tip, TransactionApp};
+use samara_crypto::{VerifiedTransaction, verify_batch};
 use samara_types::block::genesis_digest;
-use samara_types::{Block, Height, MessageKind, Nanos, Record, ValidatorIndex, View};
+use samara_types::transaction::iterate;
+use samara_types::{Block, ChainId, Height, MessageKind, Nanos, Record, ValidatorIndex, View};
 use samara_validator::{Config, Input, Outlet, Output, Stage as Spent, Validator};
 use std::sync::Arc;
 
 /// A machine whose disk is instantaneous and forgets nothing.
 pub struct Puppet {
     validator: Validator<u64>,
+    chain: ChainId,
     persisted: u64,
     /// When its fetch ends without a block.
     fetch_ends: Option<Nanos>,
@@ -65,7 +68,7 @@ impl Puppet {
         let app = TransactionApp::new(chain, stage.params.dedup_heights, MEMPOOL.transactions_max, MEMPOOL.bytes_max);
         let secrets = (keys.vote.clone(), keys.identity.clone());
         let validator = Validator::new(config, Arc::clone(&cluster.roster), cluster.schedule.clone(), secrets, app, recovery, stage.now);
-        Puppet { validator, persisted: 0, fetch_ends: None }
+        Puppet { validator, chain, persisted: 0, fetch_ends: None }
     }
 
     /// A message, and the tick that ends its burst.
@@ -101,6 +104,7 @@ impl Puppet {
         self.validator.handle(now, input, words);
         loop {
             let before = self.persisted;
+            let mut gossip = Vec::new();
             while let Some(output) = self.validator.poll() {
                 match output {
                     Output::Persist(record, body) => {
@@ -110,15 +114,25 @@ impl Puppet {
                         }
                     }
                     Output::Entered(view) => words.entered.push(view),
+                    Output::Verify(_, payload) => gossip.extend(self.verified(&payload)),
                     // A puppet that lags too far stays behind.
                     Output::Sync(..) => self.fetch_ends = Some(now.after(FETCH)),
                     _ => {}
                 }
             }
-            if self.persisted == before {
+            if self.persisted == before && gossip.is_empty() {
                 return;
             }
             self.validator.handle(now, Input::Persisted(self.persisted), words);
+            if !gossip.is_empty() {
+                self.validator.handle(now, Input::Gossip(gossip), words);
+            }
         }
+    }
+
+    /// Without transactions its blocks would be empty, and none of them coded.
+    fn verified(&self, payload: &[u8]) -> Vec<VerifiedTransaction> {
+        let raw = iterate(payload).map_while(Result::ok).map(|transaction| transaction.bytes().to_vec()).collect();
+        verify_batch(&self.chain, raw).into_iter().flatten().collect()
     }
 }

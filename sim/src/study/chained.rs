@@ -12,8 +12,9 @@ use crate::net::Nic;
 use crate::swarm::{Cpu, Load, Placement, Plan};
 use crate::trace::{Event, Target, What};
 use crate::world::World;
+use samara_rotor::Planner;
 use samara_types::datagram::{INNER_HEADER_BYTES, IP_UDP_BYTES, OUTER_HEADER_BYTES, TAG_BYTES};
-use samara_types::{MessageKind, Nanos, Record, TransactionId, View};
+use samara_types::{BLOCK_HEADER_BYTES, LeaderSchedule, MessageKind, Nanos, Record, ShredHeader, SliceIndex, TransactionId, View};
 use samara_validator::restart::MempoolLimits;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,16 +26,20 @@ pub const MEASURED: Cpu = Cpu { receive: Nanos(1_900), send: Nanos(1_000), sign:
 const LINK_BYTES_PER_S: u64 = 125_000_000;
 /// Views at the start that are not counted: sessions of a chain do not begin under load.
 const WARM_UP_VIEWS: u64 = 3;
-/// Data bytes of the transactions that fill blocks.
+/// Data bytes of the transactions that fill blocks, at most; every size up to it is as frequent.
 const TRANSACTION_DATA: u64 = 1_100;
+/// What such a transaction takes of a block, mean.
+const TRANSACTION_BYTES: u64 = TRANSACTION_DATA / 2 + 140;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
     /// Validators with equal stake, evenly over the regions.
     pub validators: usize,
-    /// Most bytes of a block; there are always more transactions than fit.
+    /// Most bytes of a block.
     pub block_bytes: u32,
+    /// Bytes of transactions offered in a second.
+    pub offered_per_s: u64,
     /// Virtual time of the run.
     pub lasts: Nanos,
     /// The run's chance.
@@ -53,8 +58,7 @@ impl Case {
         plan.network.link.jitter = Nanos(0);
         plan.network.nic = Nic { bytes_per_second: LINK_BYTES_PER_S, outbox: Nanos::from_millis(500), ring: Nanos::from_millis(100) };
         plan.speed = DiskSpeed { base: Nanos(160_000), jitter: Nanos(20_000), stall_ppm: 0, stall: Nanos(0) };
-        // Twice what full blocks every 100 ms would take.
-        plan.load = Load { per_second: u64::from(self.block_bytes) * 20 / TRANSACTION_DATA, data_bytes_max: TRANSACTION_DATA };
+        plan.load = Load { per_second: self.offered_per_s / TRANSACTION_BYTES, data_bytes_max: TRANSACTION_DATA };
         plan.mempool = MempoolLimits { transactions_max: 20_000, bytes_max: 32 << 20 };
         plan.faults_for = self.lasts;
         // The run ends with its load: nobody has to settle.
@@ -62,12 +66,23 @@ impl Case {
         plan
     }
 
+    /// How its full blocks are cut: shreds needed and sent of each slice.
+    pub fn slices(&self, kit: &mut Kit) -> Vec<(usize, usize)> {
+        let plan = self.plan();
+        let cluster = kit.cluster(&plan.stakes);
+        let cut = Planner::new(&plan.params, cluster.roster.set()).plan(BLOCK_HEADER_BYTES + self.block_bytes as usize);
+        let cut = cut.expect("a block as large as may be has a plan");
+        let shapes = (0..cut.slices()).map(|slice| cut.shape(SliceIndex(slice as u16)));
+        shapes.map(|shape| (shape.data.into(), shape.total.into())).collect()
+    }
+
     /// Runs it.
     pub fn run(&self, kit: &mut Kit) -> Measured {
         let plan = self.plan();
         let (outcome, record) = World::new(&plan, kit).recording().run_recorded();
         let violations: Vec<String> = outcome.violations.iter().map(|violation| violation.detail.clone()).collect();
-        Reading::new(self, &record).measured(violations, outcome.pairing_checks)
+        let schedule = kit.cluster(&plan.stakes).schedule.clone();
+        Reading::new(self, &schedule, &record).measured(violations, outcome.pairing_checks)
     }
 }
 
@@ -105,6 +120,8 @@ pub struct Measured {
     pub validators: usize,
     /// Most bytes of a block.
     pub block_bytes: u32,
+    /// Bytes of transactions offered in a second.
+    pub offered_per_s: u64,
     /// Proposal to the next view.
     pub view_ms: Spread,
     /// Proposal to finality.
@@ -117,6 +134,9 @@ pub struct Measured {
     pub view_by_region_ms: Vec<f64>,
     /// Mean finality in each region.
     pub finality_by_region_ms: Vec<f64>,
+    /// Every finality in each region, ascending: for the distribution.
+    #[serde(skip)]
+    pub finalities_by_region_ms: Vec<Vec<f64>>,
     /// Final payload, bytes a second.
     pub payload_per_s: f64,
     /// Bytes a validator sends in a view, mean.
@@ -150,7 +170,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(case: &'a Case, record: &[Event]) -> Reading<'a> {
+    fn new(case: &'a Case, schedule: &LeaderSchedule, record: &[Event]) -> Reading<'a> {
         let mut reading = Reading {
             case,
             proposed: BTreeMap::new(),
@@ -187,19 +207,23 @@ impl<'a> Reading<'a> {
                         reading.transactions.push(ms(*at, event.at));
                     }
                 }
-                What::Sent(target, kind, bytes) => reading.sent(*target, *kind, bytes.len()),
+                What::Sent(target, kind, bytes) => {
+                    let own = matches!(kind, MessageKind::Shred | MessageKind::Announce)
+                        && ShredHeader::view_of(bytes).is_some_and(|view| schedule.leader(view).at() == event.node);
+                    reading.sent(*target, own, bytes.len());
+                }
                 _ => {}
             }
         }
         reading
     }
 
-    fn sent(&mut self, target: Target, kind: MessageKind, bytes: usize) {
+    fn sent(&mut self, target: Target, is_own_block: bool, bytes: usize) {
         let copies = if target == Target::All { self.case.validators as u64 - 1 } else { 1 };
         let wire = (bytes + IP_UDP_BYTES + OUTER_HEADER_BYTES + TAG_BYTES + INNER_HEADER_BYTES) as u64;
         self.messages += copies;
         self.bytes += copies * wire;
-        if matches!(kind, MessageKind::Announce) || (kind == MessageKind::Shred && target != Target::All) {
+        if is_own_block {
             self.leader_bytes += copies * wire;
         }
     }
@@ -218,10 +242,9 @@ impl<'a> Reading<'a> {
                 finalities.push((region(*node), ms(*proposed, *at)));
             }
         }
-        let by_region = |times: &[(usize, f64)]| {
-            let mean = |region: usize| Spread::of(times.iter().filter(|(at, _)| *at == region).map(|(_, ms)| *ms).collect()).mean;
-            (0..REGIONS.len()).map(mean).collect()
-        };
+        let in_region =
+            |times: &[(usize, f64)], region: usize| Spread::of(times.iter().filter(|(at, _)| *at == region).map(|(_, ms)| *ms).collect());
+        let by_region = |times: &[(usize, f64)]| (0..REGIONS.len()).map(|region| in_region(times, region).mean).collect();
         let all_views = self.entered.keys().map(|(view, _)| view.0).max().unwrap_or(1) as f64;
         let per_node = all_views * self.case.validators as f64;
         let (messages, checks) = (self.messages as f64 / per_node, pairing_checks as f64 / per_node);
@@ -235,8 +258,10 @@ impl<'a> Reading<'a> {
         Measured {
             validators: self.case.validators,
             block_bytes: self.case.block_bytes,
+            offered_per_s: self.case.offered_per_s,
             view_by_region_ms: by_region(&views),
             finality_by_region_ms: by_region(&finalities),
+            finalities_by_region_ms: (0..REGIONS.len()).map(|region| in_region(&finalities, region).all).collect(),
             view_ms: Spread::of(views.into_iter().map(|(_, ms)| ms).collect()),
             finality_ms: Spread::of(finalities.into_iter().map(|(_, ms)| ms).collect()),
             transaction_ms: Spread::of(self.transactions),
@@ -263,7 +288,7 @@ mod tests {
 
     #[test]
     fn twelve_validators_over_ten_regions_finalize_full_blocks_without_a_broken_promise() {
-        let case = Case { validators: 12, block_bytes: 8 << 10, lasts: Nanos::from_millis(2_500), seed: 1 };
+        let case = Case { validators: 12, block_bytes: 8 << 10, offered_per_s: 160 << 10, lasts: Nanos::from_millis(2_500), seed: 1 };
         let measured = case.run(&mut Kit::new());
         assert_eq!(measured.violations, [""; 0]);
         assert!(measured.views > 6 && measured.transaction_ms.count > 20, "{measured:?}");

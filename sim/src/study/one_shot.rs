@@ -1,12 +1,14 @@
 //! How long quorums take in one view over a wide-area network: an estimate from arrival times alone, without chaining, certificates, timeouts or CPU.
 //!
 //! ```text
-//!   t = 0   the proposer sends the block to all; its uplink is shared equally
+//!   t = 0   the proposer sends the block to all, its uplink shared equally; or shreds to relays, which send them on to all
 //!   each    on the proposal: votes to all; on a quorum of first votes, where the protocol has a second round: votes again
 //!   result  mean over every proposer, every validator and `repetitions` of when each quorum is complete
 //! ```
 //! The rules of the estimator that produced the published percentages are kept, so that the rows compare: every validator proposes once a repetition,
 //! latencies and transfers are truncated to whole milliseconds, a validator's own vote counts at once, and a quorum counts after the proposal only.
+//! Over relays a body is there once enough shreds of each slice are, and a relay's uplink is as wide as the proposer's; the rest is the same, so
+//! that the difference between two rows is what relaying costs or saves.
 //! Quorums by count, not stake. Kudzu and Alpenglow share their quorums: view change at 61 %, finality at 81 % in one round or 61 % in each of two.
 
 use super::normal::Normal;
@@ -71,22 +73,27 @@ pub struct Estimate {
     pub finalities: Vec<u32>,
 }
 
-/// A network without bandwidth limit, or with 1 Gbit/s links and a block of so many bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
-    /// Bytes that the proposer sends to each other validator; `None` for a link without limit.
-    pub block_bytes: Option<usize>,
+/// How the block reaches everybody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// At once, whatever its size.
+    Unlimited,
+    /// So many bytes from the proposer to each other validator.
+    Direct(usize),
+    /// In shreds through relays: (needed, sent) of each slice.
+    Relayed(Vec<(usize, usize)>),
 }
 
+/// Bytes of a shred's datagram.
+const SHRED_WIRE_BYTES: usize = 1_290;
+
 /// Estimates all protocols on the same draws. `repetitions` of [`VALIDATORS`] views each.
-pub fn estimate(load: Load, repetitions: usize, seed: u64) -> Vec<Estimate> {
-    let transfer_ms = load.block_bytes.map_or(0, |bytes| ((VALIDATORS - 1) * bytes / LINK_BYTES_PER_MS) as u32);
+pub fn estimate(body: &Body, repetitions: usize, seed: u64) -> Vec<Estimate> {
     let mut normal = Normal::new(seed);
     let mut sums: Vec<Sum> = PROTOCOLS.iter().map(|_| Sum::default()).collect();
     for _ in 0..repetitions {
         for proposer in 0..VALIDATORS {
-            let proposal: Vec<u32> =
-                (0..VALIDATORS).map(|to| if to == proposer { 0 } else { transfer_ms + latency(&mut normal, proposer, to) }).collect();
+            let proposal = body.arrivals(proposer, &mut normal);
             let first = arrivals(&proposal, &mut normal);
             for (protocol, sum) in PROTOCOLS.iter().zip(&mut sums) {
                 sum.add(protocol, &proposal, &first, &mut normal);
@@ -94,6 +101,42 @@ pub fn estimate(load: Load, repetitions: usize, seed: u64) -> Vec<Estimate> {
         }
     }
     PROTOCOLS.iter().zip(sums).map(|(protocol, sum)| sum.estimate(protocol.name)).collect()
+}
+
+impl Body {
+    /// When each validator has it.
+    fn arrivals(&self, proposer: usize, normal: &mut Normal) -> Vec<u32> {
+        let transfer_ms = match self {
+            Body::Unlimited => 0,
+            Body::Direct(bytes) => ((VALIDATORS - 1) * bytes / LINK_BYTES_PER_MS) as u32,
+            Body::Relayed(slices) => return relayed(slices, proposer, normal),
+        };
+        (0..VALIDATORS).map(|to| if to == proposer { 0 } else { transfer_ms + latency(normal, proposer, to) }).collect()
+    }
+}
+
+/// Shreds leave the proposer one after the other, each to the next relay in turn; a relay sends each on to all others at once.
+fn relayed(slices: &[(usize, usize)], proposer: usize, normal: &mut Normal) -> Vec<u32> {
+    let mut whole = vec![0; VALIDATORS];
+    let mut sent = 0;
+    for (needed, total) in slices {
+        let mut shreds: Vec<Vec<u32>> = vec![Vec::with_capacity(*total); VALIDATORS];
+        for _ in 0..*total {
+            let relay = (proposer + 1 + sent % (VALIDATORS - 1)) % VALIDATORS;
+            sent += 1;
+            let at_relay = (sent * SHRED_WIRE_BYTES / LINK_BYTES_PER_MS) as u32 + latency(normal, proposer, relay);
+            shreds[relay].push(at_relay);
+            let fan_out = ((VALIDATORS - 2) * SHRED_WIRE_BYTES / LINK_BYTES_PER_MS) as u32;
+            for to in (0..VALIDATORS).filter(|to| *to != relay && *to != proposer) {
+                shreds[to].push(at_relay + fan_out + latency(normal, relay, to));
+            }
+        }
+        for to in (0..VALIDATORS).filter(|to| *to != proposer) {
+            shreds[to].sort_unstable();
+            whole[to] = whole[to].max(shreds[to][needed - 1]);
+        }
+    }
+    whole
 }
 
 /// Times at which each validator holds the votes of all, ascending; `sent[i]` is when validator `i` sends its own.
@@ -186,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_published_one_shot_rows_are_met_without_a_bandwidth_limit() {
-        let rows = estimate(Load { block_bytes: None }, 20, 1);
+        let rows = estimate(&Body::Unlimited, 20, 1);
         within_one_percent("minimmit view at 19", rows[0].view_ms, 117.8);
         within_one_percent("minimmit view at 21", rows[1].view_ms, 134.0);
         within_one_percent("kudzu view", rows[2].view_ms, 177.8);
@@ -198,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_published_percentages_follow_from_32_kib_blocks_on_gigabit_links() {
-        let rows = estimate(Load { block_bytes: Some(32 << 10) }, 20, 1);
+        let rows = estimate(&Body::Direct(32 << 10), 20, 1);
         within_one_percent("minimmit view at 21", rows[1].view_ms, 146.1);
         within_one_percent("kudzu view", rows[2].view_ms, 190.0);
         within_one_percent("minimmit finality", rows[1].finality_ms, 220.4);
@@ -209,8 +252,17 @@ mod tests {
 
     #[test]
     fn one_seed_gives_one_estimate_and_another_seed_another() {
-        let load = Load { block_bytes: None };
-        assert_eq!(estimate(load, 1, 7), estimate(load, 1, 7));
-        assert_ne!(estimate(load, 1, 7), estimate(load, 1, 8));
+        for body in [Body::Unlimited, Body::Relayed(vec![(32, 64), (1, 49)])] {
+            assert_eq!(estimate(&body, 1, 7), estimate(&body, 1, 7));
+            assert_ne!(estimate(&body, 1, 7), estimate(&body, 1, 8));
+        }
+    }
+
+    #[test]
+    fn relays_cost_a_second_hop_and_save_the_uplink() {
+        let view = |body: &Body| estimate(body, 2, 1)[0].view_ms;
+        let slices = |count: usize| Body::Relayed(vec![(32, 64); count]);
+        assert!(view(&slices(1)) > view(&Body::Direct(32 << 10)) + 20.0, "a small block takes longer through relays");
+        assert!(view(&slices(32)) + 200.0 < view(&Body::Direct(1 << 20)), "a large one is there much sooner");
     }
 }
