@@ -37,6 +37,8 @@ pub struct NodeConfig {
     pub index: Option<u16>,
     /// Keep privileges after the set-up.
     pub keep_capabilities: bool,
+    /// Memory for the last inputs of the machine; 0 keeps none.
+    pub input_ring_bytes: usize,
     /// Where data lies.
     pub layout: Layout,
     /// Datagrams between validators.
@@ -62,6 +64,8 @@ pub struct Layout {
     pub bodies: PathBuf,
     /// Directory of the block store.
     pub blocks: PathBuf,
+    /// Where the last inputs are written when something goes wrong.
+    pub inputs: PathBuf,
     /// The last published `NodeSnapshot`.
     pub metrics: PathBuf,
 }
@@ -73,6 +77,7 @@ impl Layout {
             votes: data.join("votes"),
             bodies: data.join("bodies"),
             blocks: data.join("blocks"),
+            inputs: data.to_path_buf(),
             metrics: data.with_file_name("metrics.json"),
         }
     }

@@ -14,6 +14,7 @@ mod core;
 mod manager;
 mod meter;
 pub mod newest;
+mod recorder;
 mod recover;
 mod strip;
 mod wire;
@@ -47,6 +48,9 @@ pub fn command(prepared: Prepared) -> Result<(), Exit> {
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
     }
+    let dump = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&dump))
+        .map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
     // First, alone: this needs privileges, and every thread that is started later inherits what is left of them.
     let ports = set_up(&prepared)?;
     let layout = &prepared.config.layout;
@@ -55,7 +59,7 @@ pub fn command(prepared: Prepared) -> Result<(), Exit> {
         .map_err(|error| Exit::bad("node.data_dir", layout.blocks.display(), format!("a writable directory ({error})")))?;
     let store = RocksStore::open(&layout.blocks, prepared.genesis.chain).map_err(Exit::failed)?;
     let store: Arc<dyn BlockStore> = Arc::new(store);
-    let started = Started::new(&prepared, ports, &store, stop)?;
+    let started = Started::new(&prepared, ports, &store, stop, dump)?;
     started.run()
 }
 
@@ -74,7 +78,13 @@ struct Started {
 }
 
 impl Started {
-    fn new(prepared: &Prepared, ports: Ports, store: &Arc<dyn BlockStore>, stop: Arc<AtomicBool>) -> Result<Started, Exit> {
+    fn new(
+        prepared: &Prepared,
+        ports: Ports,
+        store: &Arc<dyn BlockStore>,
+        stop: Arc<AtomicBool>,
+        dump: Arc<AtomicBool>,
+    ) -> Result<Started, Exit> {
         let base = Instant::now();
         let boot_ns = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let rung = ports.hot.rung().to_string();
@@ -83,7 +93,7 @@ impl Started {
         let roster = Arc::new(recover::roster_of(prepared));
         let recovered = recover::recover(prepared, store.as_ref(), &roster)?;
         let sessions = Sessions::new(session_config(prepared, boot_ns), recover::random_seed()?);
-        let links = core::Links { to_service, from_service, stop: Arc::clone(&stop), rung };
+        let links = core::Links { to_service, from_service, stop: Arc::clone(&stop), dump, rung };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
         let mut reactor = HotReactor::new(ports.hot, sessions, core, hot_config(prepared, base));
         let shards = ports.shards.into_iter().enumerate().map(|(number, port)| (port, shard_config(prepared, number))).collect();

@@ -5,7 +5,7 @@ use comfy_table::Table;
 use plotters::prelude::*;
 use samara_sim::Kit;
 use samara_sim::study::chained::{Case, Measured};
-use samara_sim::study::one_shot::{self, Estimate, Load};
+use samara_sim::study::one_shot::{self, Body, Estimate};
 use samara_sim::study::regions::REGIONS;
 use samara_types::Nanos;
 use serde_json::{Value, json};
@@ -18,13 +18,15 @@ pub const NAMES: [(&str, &str); 2] = [
 ];
 /// Rounds of fifty proposals of an estimate.
 const REPETITIONS: usize = 20;
+/// The same for a block of many slices, whose shreds are drawn one by one.
+const REPETITIONS_LARGE: usize = 2;
 /// Cluster sizes of the scale study, each with the virtual time it runs.
 const SIZES: [(usize, u64); 7] = [(6, 4_000), (20, 4_000), (50, 4_000), (100, 3_000), (200, 2_000), (500, 1_500), (1_000, 1_200)];
 
 /// Runs the study `name`; `report` receives plots and JSON.
 pub fn command(name: &str, seed: u64, sizes_max: Option<usize>, report: &Path, as_json: bool) -> Result<(), Exit> {
     std::fs::create_dir_all(report).map_err(|error| Exit::bad("--report", report.display(), format!("a writable directory ({error})")))?;
-    let document = if name == "wan" { wan(seed, report, as_json)? } else { scale(seed, sizes_max.unwrap_or(usize::MAX), as_json) };
+    let document = if name == "wan" { wan(seed, report, as_json)? } else { scale(seed, sizes_max.unwrap_or(usize::MAX), report, as_json)? };
     let path = report.join(format!("{name}.json"));
     std::fs::write(&path, document.to_string()).map_err(|error| Exit::failed(format!("{}: {error}", path.display())))?;
     if as_json {
@@ -35,40 +37,62 @@ pub fn command(name: &str, seed: u64, sizes_max: Option<usize>, report: &Path, a
     Ok(())
 }
 
+/// Half-full blocks, whose latencies are those of a chain that keeps up; full ones of two sizes, whose rate is the chain's.
+fn wan_cases(seed: u64) -> [Case; 3] {
+    let case = |block_bytes, offered_per_s, millis| Case {
+        validators: one_shot::VALIDATORS,
+        block_bytes,
+        offered_per_s,
+        lasts: Nanos::from_millis(millis),
+        seed,
+    };
+    [case(32 << 10, 80 << 10, 10_000), case(32 << 10, 240 << 10, 10_000), case(1 << 20, 6 << 20, 8_000)]
+}
+
 fn wan(seed: u64, report: &Path, as_json: bool) -> Result<Value, Exit> {
-    let loads = [("no limit", None), ("32 KiB, 1 Gbit/s", Some(32 << 10)), ("1 MiB plain, 1 Gbit/s", Some(1 << 20))];
-    let one_shot: Vec<(&str, Vec<Estimate>)> =
-        loads.map(|(name, block_bytes)| (name, one_shot::estimate(Load { block_bytes }, REPETITIONS, seed))).into();
     let mut kit = Kit::new();
-    let cases = [(32 << 10, 6_000), (1 << 20, 2_500)];
-    let chained: Vec<Measured> = cases
-        .map(|(block_bytes, millis)| {
-            eprintln!("simulating 50 validators, blocks of {} KiB, {millis} ms", block_bytes >> 10);
-            Case { validators: one_shot::VALIDATORS, block_bytes, lasts: Nanos::from_millis(millis), seed }.run(&mut kit)
-        })
-        .into();
-    let drawn = plot(&report.join("wan.svg"), &one_shot[1].1, &chained);
-    drawn.map_err(|error| Exit::failed(format!("wan.svg: {error}")))?;
+    let cases = wan_cases(seed);
+    let bodies = [
+        ("no limit", Body::Unlimited, REPETITIONS),
+        ("32 KiB, 1 Gbit/s", Body::Direct(32 << 10), REPETITIONS),
+        ("1 MiB plain, 1 Gbit/s", Body::Direct(1 << 20), REPETITIONS),
+        ("16 KiB over relays", Body::Relayed(Case { block_bytes: 16 << 10, ..cases[0] }.slices(&mut kit)), REPETITIONS),
+        ("32 KiB over relays", Body::Relayed(cases[1].slices(&mut kit)), REPETITIONS),
+        ("1 MiB over relays", Body::Relayed(cases[2].slices(&mut kit)), REPETITIONS_LARGE),
+    ];
+    let one_shot: Vec<(&str, Vec<Estimate>)> =
+        bodies.map(|(name, body, repetitions)| (name, one_shot::estimate(&body, repetitions, seed))).into();
+    let mut chained = Vec::new();
+    for case in &cases {
+        let (block, offered, millis) = (case.block_bytes >> 10, case.offered_per_s >> 10, case.lasts.0 / 1_000_000);
+        eprintln!("simulating 50 validators, blocks of {block} KiB, {offered} KiB/s offered, {millis} ms");
+        chained.push(case.run(&mut kit));
+    }
+    let plots = plot_protocols(&report.join("wan.svg"), &one_shot[1].1, &chained)
+        .and_then(|()| plot_regions(&report.join("wan-regions.svg"), &chained[0]));
+    plots.map_err(|error| Exit::failed(format!("plots in {}: {error}", report.display())))?;
     if !as_json {
         print_one_shot(&one_shot);
         print_chained(&chained);
-        print_regions(&one_shot[1].1, &chained);
+        print_regions(&one_shot[3].1, &chained);
     }
     let rows: Vec<Value> = one_shot.iter().map(|(load, rows)| json!({ "load": load, "protocols": rows })).collect();
     Ok(json!({ "regions": REGIONS, "one_shot": rows, "chained": chained }))
 }
 
-fn scale(seed: u64, sizes_max: usize, as_json: bool) -> Value {
+fn scale(seed: u64, sizes_max: usize, report: &Path, as_json: bool) -> Result<Value, Exit> {
     let mut rows = Vec::new();
     for (validators, millis) in SIZES.into_iter().filter(|(validators, _)| *validators <= sizes_max) {
         eprintln!("simulating {validators} validators, {millis} ms");
+        let lasts = Nanos::from_millis(millis);
         // A kit of its own: what it remembers of a thousand validators is large.
-        rows.push(Case { validators, block_bytes: 32 << 10, lasts: Nanos::from_millis(millis), seed }.run(&mut Kit::new()));
+        rows.push(Case { validators, block_bytes: 32 << 10, offered_per_s: 240 << 10, lasts, seed }.run(&mut Kit::new()));
     }
+    plot_scale(&report.join("scale.svg"), &rows).map_err(|error| Exit::failed(format!("plots in {}: {error}", report.display())))?;
     if !as_json {
         print_chained(&rows);
     }
-    json!({ "scale": rows })
+    Ok(json!({ "scale": rows }))
 }
 
 fn print_one_shot(loads: &[(&str, Vec<Estimate>)]) {
@@ -97,6 +121,7 @@ fn print_chained(rows: &[Measured]) {
     table.set_header([
         "validators",
         "block KiB",
+        "offered KiB/s",
         "views",
         "view ms p50/p90/p99",
         "finality ms p50/p90/p99",
@@ -105,14 +130,16 @@ fn print_chained(rows: &[Measured]) {
         "payload MB/s",
         "KB a node and view",
         "datagrams a node and view",
-        "leader KB",
-        "core busy ms a view",
+        "leader KB a block",
+        "pairing checks a node and view",
+        "core busy ms a node and view",
         "broken",
     ]);
     for row in rows {
         table.add_row([
             row.validators.to_string(),
             (row.block_bytes >> 10).to_string(),
+            (row.offered_per_s >> 10).to_string(),
             row.views.to_string(),
             format!("{:.0}/{:.0}/{:.0}", row.view_ms.p50, row.view_ms.p90, row.view_ms.p99),
             format!("{:.0}/{:.0}/{:.0}", row.finality_ms.p50, row.finality_ms.p90, row.finality_ms.p99),
@@ -122,6 +149,7 @@ fn print_chained(rows: &[Measured]) {
             format!("{:.0}", row.bytes_per_view / 1e3),
             format!("{:.0}", row.messages_per_view),
             format!("{:.0}", row.leader_bytes_per_view / 1e3),
+            format!("{:.2}", row.pairing_checks_per_view),
             format!("{:.1}", row.core_ms_per_view),
             row.violations.len().to_string(),
         ]);
@@ -131,7 +159,7 @@ fn print_chained(rows: &[Measured]) {
 
 fn print_regions(one_shot: &[Estimate], chained: &[Measured]) {
     let mut table = Table::new();
-    table.set_header(["region", "one shot view", "one shot finality", "machine view", "machine finality"]);
+    table.set_header(["region, mean ms", "one shot over relays: view", "finality", "machine, half-full blocks: view", "finality"]);
     let (estimate, measured) = (&one_shot[0], &chained[0]);
     for (at, region) in REGIONS.iter().enumerate() {
         let cells = [
@@ -146,17 +174,28 @@ fn print_regions(one_shot: &[Estimate], chained: &[Measured]) {
 }
 
 /// Distribution of finality: the protocols of the estimate, and the machine.
-fn plot(path: &Path, estimates: &[Estimate], chained: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
+fn plot_protocols(path: &Path, estimates: &[Estimate], chained: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
     let mut series: Vec<(String, Vec<f64>)> = estimates
         .iter()
         .map(|row| (format!("{}, one shot", row.protocol), row.finalities.iter().map(|ms| f64::from(*ms)).collect()))
         .collect();
-    series.extend(chained.iter().map(|row| (format!("samara, blocks of {} KiB", row.block_bytes >> 10), row.finality_ms.all.clone())));
+    let name = |row: &Measured| format!("samara, {} KiB blocks, {} KiB/s", row.block_bytes >> 10, row.offered_per_s >> 10);
+    series.extend(chained.iter().map(|row| (name(row), row.finality_ms.all.clone())));
+    plot_distributions(path, "proposal to finality, fifty validators in ten regions", series)
+}
+
+/// The same for the validators of each region.
+fn plot_regions(path: &Path, measured: &Measured) -> Result<(), Box<dyn std::error::Error>> {
+    let series = REGIONS.iter().zip(&measured.finalities_by_region_ms).map(|(name, times)| (name.to_string(), times.clone())).collect();
+    plot_distributions(path, "proposal to finality in each region, half-full blocks of 32 KiB", series)
+}
+
+fn plot_distributions(path: &Path, caption: &str, series: Vec<(String, Vec<f64>)>) -> Result<(), Box<dyn std::error::Error>> {
     let slowest = series.iter().filter_map(|(_, times)| times.get(times.len() * 99 / 100)).fold(1.0f64, |most, ms| most.max(*ms));
     let root = SVGBackend::new(path, (960, 540)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption("proposal to finality, fifty validators in ten regions", ("sans-serif", 22))
+        .caption(caption, ("sans-serif", 22))
         .margin(16)
         .x_label_area_size(44)
         .y_label_area_size(64)
@@ -164,12 +203,44 @@ fn plot(path: &Path, estimates: &[Estimate], chained: &[Measured]) -> Result<(),
     chart.configure_mesh().x_desc("ms").y_desc("share").draw()?;
     for (at, (name, times)) in series.into_iter().enumerate() {
         let color = Palette99::pick(at).to_rgba();
-        let count = times.len().max(1) as f64;
-        let points = times.into_iter().enumerate().map(|(rank, ms)| (ms, (rank + 1) as f64 / count));
-        let line = chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
+        // As many points as can be told apart.
+        let percentiles = (0..=200).filter_map(|part| Some((*times.get(part * times.len().checked_sub(1)? / 200)?, part as f64 / 200.0)));
+        let line = chart.draw_series(LineSeries::new(percentiles, color.stroke_width(2)))?;
         line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).border_style(BLACK).background_style(WHITE).draw()?;
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).border_style(BLACK).background_style(WHITE).draw()?;
+    root.present()?;
+    Ok(())
+}
+
+/// How costs grow with the cluster: both axes logarithmic.
+fn plot_scale(path: &Path, rows: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
+    type Of = fn(&Measured) -> f64;
+    let curves: [(&str, Of); 5] = [
+        ("KB a node and view", |row| row.bytes_per_view / 1e3),
+        ("datagrams a node and view", |row| row.messages_per_view),
+        ("leader KB a block", |row| row.leader_bytes_per_view / 1e3),
+        ("core busy us a node and view", |row| row.core_ms_per_view * 1e3),
+        ("block ms", |row| row.block_ms),
+    ];
+    let values = || rows.iter().flat_map(|row| curves.iter().map(|(_, of)| of(row))).filter(|value| *value > 0.0);
+    let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(1.0, f64::max));
+    let root = SVGBackend::new(path, (960, 540)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption("costs of a view by the number of validators, blocks of 32 KiB", ("sans-serif", 22))
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(84)
+        .build_cartesian_2d((5.0..1_100.0f64).log_scale(), (low.min(high) * 0.8..high * 1.25).log_scale())?;
+    chart.configure_mesh().x_desc("validators").draw()?;
+    for (at, (name, of)) in curves.into_iter().enumerate() {
+        let color = Palette99::pick(at).to_rgba();
+        let points = rows.iter().map(|row| (row.validators as f64, of(row))).filter(|(_, value)| *value > 0.0);
+        let line = chart.draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(3))?;
+        line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+    }
+    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).border_style(BLACK).background_style(WHITE).draw()?;
     root.present()?;
     Ok(())
 }

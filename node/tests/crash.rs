@@ -1,7 +1,7 @@
-//! `kill -9` of all validators under load, over and over on the same directories (Minimmit reference, section 6).
+//! `kill -9` of validators under load, one alone and all at once, over and over on the same directories (Minimmit reference, section 6).
 //!
 //! Real processes, real disks, kill points from a printed seed. What is compared is what outlives a process: stores, vote logs, and what
-//! clients were told. After every kill, before anybody runs again:
+//! clients were told. Whenever all are down, before anybody runs again:
 //! - the stores hold one chain, and it continues the chain of the kill before;
 //! - what a door called final is in the store behind that very door, at the place it named;
 //! - whoever signed a stored L-notarization has that vote in its own log: no signature left before its record;
@@ -16,32 +16,25 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 const VALIDATORS: usize = 6;
-const ROUNDS: usize = 6;
+/// Moments at which a run kills, unless `SAMARA_CRASHES` says how many. All six at one moment count once.
+const KILLS: u64 = 12;
 const PACE: Duration = Duration::from_millis(10);
 
 #[test]
-fn killed_all_at_once_the_cluster_goes_on_from_the_same_blocks_and_loses_nothing_it_acknowledged() {
+fn killed_at_random_points_the_cluster_goes_on_from_the_same_blocks_and_loses_nothing_it_acknowledged() {
+    let wanted = std::env::var("SAMARA_CRASHES").map_or(KILLS, |text| text.parse().expect("SAMARA_CRASHES is a number"));
     let mut random = Random::seeded("crash");
     let mut validators = Validators::new(VALIDATORS);
     let mut history = History::default();
     let mut unanswered = Vec::new();
-    for round in 0..ROUNDS {
+    let mut kills = Kills::default();
+    while kills.of_one + kills.of_all < wanted {
         validators.start_all();
         let load = Load::start(validators.chain, &validators.doors, PACE, std::mem::take(&mut unanswered));
-        // Now and then while they still find together.
-        let kill_at = if random.below(4) == 0 { random.below(3) } else { 100 + random.below(1_200) };
-        // Every other time one is gone before the rest, so that the others are ahead of it by little or by much.
-        if random.below(2) == 0 {
-            load.wait_for(random.below(kill_at + 1));
-            validators.kill(&[random.below(VALIDATORS as u64) as usize]);
-        }
-        load.wait_for(kill_at);
-        let mut order: Vec<usize> = (0..VALIDATORS).collect();
-        random.shuffle(&mut order);
-        validators.kill(&order);
+        kills.round(&mut random, &mut validators, &load);
         unanswered = history.take(load.end());
         history.check(&validators);
-        eprintln!("round {round}: killed after {kill_at} answers, {} blocks, {} unanswered", history.digests.len(), unanswered.len());
+        eprintln!("{kills:?}, {} blocks, {} unanswered", history.digests.len(), unanswered.len());
     }
     validators.start_all();
     let load = Load::start(validators.chain, &validators.doors, PACE, unanswered);
@@ -52,6 +45,44 @@ fn killed_all_at_once_the_cluster_goes_on_from_the_same_blocks_and_loses_nothing
     validators.stop();
     history.check(&validators);
     history.check_everywhere(&validators);
+    eprintln!("survived {kills:?}");
+}
+
+/// How often `kill -9` struck.
+#[derive(Debug, Default)]
+struct Kills {
+    /// One validator, while the others went on.
+    of_one: u64,
+    /// All that ran.
+    of_all: u64,
+}
+
+impl Kills {
+    /// Some lone kills under load, each validator back before the next; then all at once, now and then while they still find together, every other
+    /// time with one gone before the rest, so that the others are ahead of it by little or by much.
+    fn round(&mut self, random: &mut Random, validators: &mut Validators, load: &Load) {
+        let mut answers = 0;
+        for _ in 0..random.below(4) {
+            answers += random.below(200);
+            load.wait_for(answers);
+            validators.kill(&[random.below(VALIDATORS as u64) as usize]);
+            self.of_one += 1;
+            answers += random.below(100);
+            load.wait_for(answers);
+            validators.start_all();
+        }
+        let last = answers + if random.below(4) == 0 { random.below(3) } else { 50 + random.below(600) };
+        if random.below(2) == 0 {
+            load.wait_for(answers + random.below(last - answers + 1));
+            validators.kill(&[random.below(VALIDATORS as u64) as usize]);
+            self.of_one += 1;
+        }
+        load.wait_for(last);
+        let mut order: Vec<usize> = (0..VALIDATORS).collect();
+        random.shuffle(&mut order);
+        validators.kill(&order);
+        self.of_all += 1;
+    }
 }
 
 /// All that was ever seen.

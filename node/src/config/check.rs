@@ -45,6 +45,7 @@ pub(super) fn check(raw: Raw, directory: &Path) -> Result<NodeConfig, Exit> {
         keys: directory.join(&raw.node.keys),
         index: raw.node.index,
         keep_capabilities: raw.node.keep_capabilities,
+        input_ring_bytes: range("node.input_ring_bytes", raw.node.input_ring_bytes, 0, 16 << 30)?,
         layout: Layout::new(&directory.join(&raw.node.data_dir)),
         network,
         reactor: reactor(&raw.reactor)?,

@@ -43,6 +43,12 @@ pub(super) struct RawNode {
     pub index: Option<u16>,
     #[serde(default)]
     pub keep_capabilities: bool,
+    #[serde(default = "input_ring_bytes")]
+    pub input_ring_bytes: u64,
+}
+
+fn input_ring_bytes() -> u64 {
+    4 << 20
 }
 
 #[derive(Deserialize)]

@@ -48,7 +48,7 @@ fn bad_values_are_refused_with_key_value_and_what_is_allowed() {
     let cases = [
         (
             BASE.replace("[node]", "[node]\ncolour = 1"),
-            "node.colour = 1: unknown key, allowed are genesis, keys, data_dir, index, keep_capabilities",
+            "node.colour = 1: unknown key, allowed are genesis, keys, data_dir, index, keep_capabilities, input_ring_bytes",
         ),
         (format!("{BASE}[nodes]\n"), "nodes = map: unknown key, allowed are chain, node, network"),
         (BASE.replace("keys = \"k\"\n", ""), "node.keys is missing"),

@@ -1,6 +1,7 @@
 //! The hot reactor's handler: the validator machine between the peers, the disk and the service reactor.
 
 use super::meter::Meter;
+use super::recorder::Recorder;
 use super::recover::Recovered;
 use super::wire::{StageClock, Wire};
 use crate::bridge::{Ticket, ToHot, ToService};
@@ -13,6 +14,7 @@ use samara_dataplane::ring::{PushError, Receiver, Sender};
 use samara_storage::{BlockJournal, Durable, FinalizedBlock, LogError, UringVoteLog};
 use samara_types::client::{RejectReason, Response};
 use samara_types::{Class, Epoch, Evidence, LeaderSchedule, MessageKind, Nanos, Received, ValidatorIndex, View};
+use samara_validator::input_log::Start;
 use samara_validator::{Config, Input, Output, Validator};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -41,6 +43,8 @@ pub struct Links {
     pub from_service: Receiver<ToHot>,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
+    /// Set by a signal that asks for the last inputs.
+    pub dump: Arc<AtomicBool>,
     /// The port's rung and why.
     pub rung: String,
 }
@@ -54,6 +58,7 @@ enum Phase {
 /// See the module.
 pub struct Core {
     validator: Validator<Ticket>,
+    recorder: Option<Recorder>,
     durable: Durable<UringVoteLog, BlockJournal>,
     stages: StageClock,
     meter: Meter,
@@ -94,9 +99,13 @@ impl Core {
         meter.snapshot.port = links.rung.clone();
         meter.snapshot.stored_height = recovered.recovery.tip.height.0;
         meter.snapshot.signed_view = recovered.recovery.records.iter().map(|record| record.view().0).max().unwrap_or(0);
+        let start = Start { wall_offset_ns: boot_ns, now, ..recovered.start };
+        let settings = &prepared.config;
+        let recorder = Recorder::new(start, settings.input_ring_bytes, &settings.layout.inputs, Arc::clone(&links.dump));
         let validator = Validator::new(config, roster, schedule, secrets, recovered.app, recovered.recovery, now);
         Core {
             validator,
+            recorder,
             durable: Durable::new(recovered.log, recovered.journal),
             stages: StageClock::new(),
             meter,
@@ -128,12 +137,18 @@ impl Core {
 
     fn input(&mut self, now: Nanos, input: Input<'_, Ticket>, out: &mut Outbox<'_>) {
         self.stages.begin();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(now, &input, || self.validator.next_deadline());
+        }
         self.validator.handle(now, input, &mut Wire { outbox: out, stages: &mut self.stages });
         self.drain(now);
     }
 
     fn drain(&mut self, now: Nanos) {
         while let Some(output) = self.validator.poll() {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.note(&output);
+            }
             match output {
                 Output::Persist(record, body) => self.durable.append(now, record, body),
                 Output::Answer(ticket, taken) => self.answer(ticket, taken),
@@ -236,6 +251,9 @@ impl Core {
 
     fn fail(&mut self, reason: String) {
         tracing::error!("{reason}");
+        if let Some(recorder) = self.recorder.as_mut().filter(|_| self.failure.is_none()) {
+            recorder.dump("failure");
+        }
         self.failure.get_or_insert(reason);
         if matches!(self.phase, Phase::Running) {
             self.begin_stop();
@@ -333,6 +351,9 @@ impl Handler for Core {
 
     fn on_pass(&mut self, now: Nanos, out: &mut Outbox<'_>) {
         self.worked = false;
+        if let Some(recorder) = &mut self.recorder {
+            recorder.look_at_request();
+        }
         self.push_backlog();
         self.take_from_service(now, out);
         if self.failure.is_none() {

@@ -7,7 +7,8 @@ use samara_consensus::{Recovery, Tip, TransactionApp};
 use samara_crypto::Roster;
 use samara_storage::{BlockJournal, BlockStore, LogIdentity, StoreError, UringVoteLog};
 use samara_types::message::{self, CertificateKind};
-use samara_types::{Block, Epoch, Height, SigningDomain, View};
+use samara_types::{Block, Epoch, Height, Nanos, SigningDomain, View};
+use samara_validator::input_log::Start;
 use samara_validator::restart::{self, History, MempoolLimits, Remembered};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct Recovered {
     pub app: TransactionApp,
     pub log: UringVoteLog,
     pub journal: BlockJournal,
+    /// The same for the recorder of inputs; its times are the core's.
+    pub start: Start,
 }
 
 /// The roster, once more: `Prepared` keeps its own.
@@ -54,11 +57,24 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     let mempool =
         MempoolLimits { transactions_max: prepared.config.mempool.transactions_max, bytes_max: prepared.config.mempool.bytes_max };
     let (records, torn_tail) = (votes.records.len(), votes.torn_tail);
+    let mut start = Start {
+        genesis: prepared.genesis.fingerprint(),
+        me: prepared.me,
+        wall_offset_ns: 0,
+        now: Nanos(0),
+        mempool: (mempool.transactions_max as u64, mempool.bytes_max as u64),
+        height: Height(0),
+        amnesia,
+        records: votes.records.clone(),
+        bodies: bodies.clone(),
+        forgotten: 0,
+    };
     let remembered = Remembered { records: votes.records, bodies, amnesia };
     let (recovery, app) = restart::recover(&Disk(store), roster, &prepared.genesis.params, mempool, remembered).map_err(Exit::failed)?;
     let tip = &recovery.tip;
     tracing::info!(height = tip.height.0, view = tip.view.0, records, bodies = recovery.blocks.len(), torn_tail, "recovered");
-    Ok(Recovered { recovery, app, log, journal })
+    start.height = tip.height;
+    Ok(Recovered { recovery, app, log, journal, start })
 }
 
 /// Marks, before a log is made, that there was none. `genesis` lays an empty log beside the keys, so who starts without one has lost it; the

@@ -1,5 +1,7 @@
 //! Real validators for tests: the real binary in processes of its own, killed with the test whatever becomes of it.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 pub mod client;
 
 use samara_types::ChainId;
@@ -143,7 +145,7 @@ impl Validators {
         self.root.join(format!("validator-{index}"))
     }
 
-    fn signal(&self, index: usize, signal: libc::c_int) {
+    pub fn signal(&self, index: usize, signal: libc::c_int) {
         if let Some(child) = &self.children[index] {
             // SAFETY: a plain system call; the child is not reaped, so the number is still its own.
             unsafe { libc::kill(child.id() as libc::pid_t, signal) };

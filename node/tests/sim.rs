@@ -1,0 +1,102 @@
+//! `samara sim` as a user meets it: failing plans become files, files run again, small plans stay failing ones.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_samara")).arg("sim").args(arguments).output().unwrap()
+}
+
+fn document(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("exactly one JSON document")
+}
+
+fn one_line(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(text.trim_end().lines().count(), 1, "{text}");
+    text
+}
+
+fn broken(document: &Value) -> Vec<&str> {
+    document["violations"].as_array().unwrap().iter().map(|one| one["checker"].as_str().unwrap()).collect()
+}
+
+const FAILING: [&str; 6] = ["--scenario", "trap_late", "--seed", "0", "--mutant", "sends_before_sync"];
+
+#[test]
+fn a_failing_seed_leaves_a_plan_that_fails_the_same_way_when_it_is_replayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().to_str().unwrap();
+    let swept = sim(&[&FAILING[..], &["--report", report, "--json"]].concat());
+    assert_eq!(swept.status.code(), Some(1), "{}", String::from_utf8_lossy(&swept.stderr));
+    let swept = document(&swept);
+    assert!(broken(&swept).contains(&"durability"), "{swept}");
+    let file = directory.path().join("trap_late-0.plan.json");
+    let replayed = sim(&["--replay", file.to_str().unwrap(), "--json"]);
+    assert_eq!(replayed.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&replayed.stderr).into_owned();
+    assert!(told.contains("the same run as when the file was written"), "{told}");
+    assert_eq!(document(&replayed)["violations"], swept["violations"]);
+}
+
+#[test]
+fn a_shrunk_plan_is_smaller_still_fails_and_is_a_list_of_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().to_str().unwrap();
+    let shrunk = sim(&[&FAILING[..], &["--shrink", "--report", report, "--json"]].concat());
+    assert_eq!(shrunk.status.code(), Some(0), "{}", String::from_utf8_lossy(&shrunk.stderr));
+    let shrunk = document(&shrunk);
+    let events = shrunk["events"].as_array().unwrap();
+    assert!(events.iter().any(|line| line.as_str().unwrap().contains("sends All a vote")), "{shrunk}");
+    let replayed = sim(&["--replay", shrunk["file"].as_str().unwrap(), "--json"]);
+    assert_eq!(replayed.status.code(), Some(1));
+    assert!(broken(&document(&replayed)).contains(&"durability"));
+}
+
+#[test]
+fn a_seed_without_a_bug_has_nothing_to_shrink_and_a_calm_one_exits_with_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let shrunk = sim(&["--scenario", "trap_repeater", "--seed", "0", "--shrink", "--report", directory.path().to_str().unwrap()]);
+    assert_eq!(shrunk.status.code(), Some(1));
+    assert!(one_line(&shrunk).contains("nothing to make smaller"));
+    let swept = sim(&["--scenario", "trap_repeater", "--seed", "0", "--json"]);
+    assert_eq!((swept.status.code(), document(&swept)["violations"].as_array().unwrap().len()), (Some(0), 0));
+    assert!(std::fs::read_dir(directory.path()).unwrap().next().is_none(), "no file about nothing");
+}
+
+#[test]
+fn bad_arguments_and_files_are_one_line_and_code_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let no_plan = file("no.json", b"{}");
+    let cut = file("inputs.cut", b"SAMINP01\x99\x00\x00\x00");
+    let binary = file("binary", &[0xff; 100]);
+    let missing = Path::new("/nonexistent/plan").to_str().unwrap();
+    for replay in [no_plan.as_str(), &cut, &binary, missing] {
+        let output = sim(&["--replay", replay]);
+        assert_eq!(output.status.code(), Some(2), "{replay}");
+        assert!(one_line(&output).contains("--replay"), "{replay}");
+    }
+    for arguments in [&["--scenario", "nowhere"][..], &["--mutant", "none_such"], &["--scenario", "exhaustive", "--mutant", "none_such"]] {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(one_line(&output).contains(arguments.last().unwrap()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn two_views_are_explored_whole_and_a_planted_bug_is_found_there() {
+    let explored = sim(&["--scenario", "exhaustive", "--views", "2", "--json"]);
+    assert_eq!(explored.status.code(), Some(0), "{}", String::from_utf8_lossy(&explored.stderr));
+    let rows = document(&explored);
+    let rows = rows["exhaustive"].as_array().unwrap();
+    assert!(rows.len() == 10 && rows.iter().all(|row| row["complete"] == true && row["states"].as_u64().unwrap() > 1), "{rows:?}");
+    let planted = sim(&["--scenario", "exhaustive", "--views", "1", "--mutant", "timeout_after_vote"]);
+    assert_eq!(planted.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&planted.stderr).contains("X2"));
+}
