@@ -26,6 +26,8 @@ say "lints"
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 say "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --quiet
+say "simulator: seeds of this commit"
+scripts/sweep.sh
 say "tests"
 # The rooms that code, hash, sign and agree once more without AVX-512: what the fall-backs compute must pass the same tests.
 pure=(samara-types samara-erasure samara-crypto samara-rotor samara-consensus samara-validator)

@@ -111,11 +111,19 @@ impl VoteSecret {
     /// Signs a subject. The same subject gives the same bytes.
     pub fn sign(&self, domain: &SigningDomain, subject: &Subject) -> [u8; VOTE_SIGNATURE_BYTES] {
         let message = subject.signing_bytes(domain);
-        let sign = || self.secret.sign(&message, VOTE_TAG, &[]).serialize();
         match &self.memo {
-            Some((memo, key)) => memo.sign(key, &message, sign),
-            None => sign(),
+            Some((memo, key)) => memo.sign(key, &message, || self.multiply(&memo.hash(&message)).serialize()),
+            None => self.secret.sign(&message, VOTE_TAG, &[]).serialize(),
         }
+    }
+
+    /// The signature over a message whose hash is known. Not in constant time: a small secret takes less. For owners of a memo, whose keys are no
+    /// secrets.
+    fn multiply(&self, hash: &G1) -> G1Affine {
+        let mut scalar = self.secret.to_bytes();
+        let bits = 256 - 8 * scalar.iter().take_while(|byte| **byte == 0).count();
+        scalar.reverse();
+        hash.times(&scalar, bits).to_affine()
     }
 }
 
@@ -180,7 +188,7 @@ impl VoteResidual {
 
 impl Residual for VoteResidual {
     fn is_zero(&self) -> bool {
-        self.product.is_one() && self.sum.in_group()
+        self.product.is_one() && (self.sum.is_infinity() || self.sum.in_group())
     }
 
     fn minus(&self, part: &VoteResidual) -> VoteResidual {

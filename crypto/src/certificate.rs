@@ -71,6 +71,7 @@ impl Certificate {
             let signature = aggregate.compress();
             if let Some((memo, set)) = roster.memo() {
                 memo.certificate(set, &signers, &roster.signed(&subject).signing_bytes(roster.domain()), &signature, || true);
+                memo.learn_point(&signature, aggregate);
             }
             Certificate { kind, subject, signature, signers, validators }
         })

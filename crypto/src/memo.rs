@@ -10,8 +10,8 @@
 //!
 //! Nobody has one unless [`crate::Roster::with_memo`] and [`crate::VoteSecret::with_memo`] were called. Bounded: a full table is emptied.
 
-use crate::bls::curve::G1Affine;
-use crate::bls::{AGGREGATE_BYTES, PUBLIC_KEY_BYTES, VOTE_SIGNATURE_BYTES};
+use crate::bls::curve::{G1, G1Affine};
+use crate::bls::{AGGREGATE_BYTES, PUBLIC_KEY_BYTES, VOTE_SIGNATURE_BYTES, VOTE_TAG};
 use samara_types::shred::COMMITMENT_BYTES;
 use samara_types::subject::SUBJECT_BYTES;
 use samara_types::{Digest, SignerBitmap};
@@ -39,6 +39,8 @@ struct Tables {
     /// Whether a signature is this key's over this message.
     votes: HashMap<Wire, (PublicKey, Message, bool)>,
     points: HashMap<Aggregate, Option<G1Affine>>,
+    /// Messages on the curve: all members sign the same ones.
+    hashes: HashMap<Message, G1>,
     /// Whether an aggregate is that of these members (of the set with this fingerprint) over this message.
     certificates: HashMap<(Aggregate, Digest), (SignerBitmap, Message, bool)>,
     slices: HashMap<[u8; 64], ([u8; 32], [u8; COMMITMENT_BYTES], bool)>,
@@ -69,6 +71,16 @@ impl Memo {
         signature
     }
 
+    /// The message as a point of the curve, computed once.
+    pub(crate) fn hash(&self, message: &Message) -> G1 {
+        if let Some(known) = self.tables().hashes.get(message) {
+            return *known;
+        }
+        let hash = G1::hash(message, VOTE_TAG);
+        keep(&mut self.tables().hashes, *message, hash);
+        hash
+    }
+
     /// Decompresses, once per encoding.
     pub(crate) fn point(&self, bytes: &Aggregate) -> Option<G1Affine> {
         if let Some(known) = self.tables().points.get(bytes) {
@@ -77,6 +89,14 @@ impl Memo {
         let point = G1Affine::uncompress(bytes);
         keep(&mut self.tables().points, *bytes, point);
         point
+    }
+
+    /// An aggregate that was just compressed need not be decompressed. Infinity is left to the decoder, which refuses it.
+    pub(crate) fn learn_point(&self, bytes: &Aggregate, point: &G1) {
+        let mut tables = self.tables();
+        if !point.is_infinity() && !tables.points.contains_key(bytes) {
+            keep(&mut tables.points, *bytes, Some(point.to_affine()));
+        }
     }
 
     /// Whether this signature of one member over one message is known to be valid.
@@ -144,7 +164,7 @@ impl fmt::Debug for Memo {
 mod tests {
     use super::*;
     use crate::fixture::{Cluster, vote};
-    use crate::{CertificateReject, ViewBook};
+    use crate::{CertificateReject, ViewBook, VoteSecret};
     use samara_types::ValidatorIndex;
     use samara_types::message::CertificateKind;
     use std::sync::Arc;
@@ -204,6 +224,22 @@ mod tests {
         digest.digest = [2; 32];
         assert_eq!(cluster.verify(&digest).unwrap_err(), CertificateReject::BadSignature);
         assert!(cluster.verify(&good).is_ok());
+    }
+
+    /// Small secrets are multiplied by fewer bits, and hashes are shared: the bytes are those of the plain signature.
+    #[test]
+    fn signatures_are_the_same_with_and_without_a_memo_for_secrets_of_every_length() {
+        let cluster = Cluster::equal(6);
+        let domain = cluster.roster.domain();
+        for significant in 1..=32 {
+            let mut bytes = [0; 32];
+            bytes[32 - significant..].iter_mut().zip(1u8..).for_each(|(byte, value)| *byte = value.wrapping_mul(37) >> 2 | 1);
+            let plain = VoteSecret::from_bytes(&bytes).unwrap();
+            let remembering = plain.clone().with_memo(Arc::new(Memo::default()));
+            for digest in 1..3 {
+                assert_eq!(remembering.sign(domain, &vote(digest)), plain.sign(domain, &vote(digest)), "{significant} bytes");
+            }
+        }
     }
 
     #[test]

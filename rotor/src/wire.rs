@@ -8,6 +8,9 @@ use zerocopy::{FromBytes, IntoBytes};
 /// Bytes of an announcement.
 pub(crate) const ANNOUNCEMENT_BYTES: usize = SHRED_HEADER_BYTES + 32;
 
+/// The signature of a repaired shred whose slice is known from a certified block only.
+pub(crate) const UNSIGNED: [u8; 64] = [0; 64];
+
 /// A shred whose length and fields are in range. Nothing about its content is known yet.
 pub(crate) struct ReceivedShred<'a> {
     header: &'a ShredHeader,

@@ -62,14 +62,28 @@ impl Link {
 /// One machine's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
-    /// Bytes a second in each direction; 0 is without limit.
-    pub bytes_per_second: u64,
+    /// Bytes a second that leave; 0 is without limit.
+    pub egress_per_second: u64,
+    /// Bytes a second that arrive; 0 is without limit.
+    pub ingress_per_second: u64,
     /// What the sender may have queued before it drops shreds and gossip.
     #[serde(with = "plan_file::nanos")]
     pub outbox: Nanos,
     /// What the receive ring holds, as time at full rate, before it overruns.
     #[serde(with = "plan_file::nanos")]
     pub ring: Nanos,
+}
+
+impl Nic {
+    /// The same rate in both directions.
+    pub fn both_ways(bytes_per_second: u64, outbox: Nanos, ring: Nanos) -> Nic {
+        Nic { egress_per_second: bytes_per_second, ingress_per_second: bytes_per_second, outbox, ring }
+    }
+
+    /// Another rate in both directions.
+    pub fn set_rate(&mut self, bytes_per_second: u64) {
+        (self.egress_per_second, self.ingress_per_second) = (bytes_per_second, bytes_per_second);
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,7 +162,7 @@ impl Network {
     /// The end of serialization; None if the outbox is full and the message may be dropped.
     fn depart(&mut self, now: Nanos, from: usize, kind: MessageKind, bytes: usize) -> Option<Nanos> {
         let nic = &self.nics[from];
-        if nic.bytes_per_second == 0 {
+        if nic.egress_per_second == 0 {
             return Some(now);
         }
         let port = &mut self.ports[from];
@@ -157,7 +171,7 @@ impl Network {
         if sheds && starts.since(now) > nic.outbox {
             return None;
         }
-        port.egress_free = starts.after(wire_time(bytes, nic.bytes_per_second));
+        port.egress_free = starts.after(wire_time(bytes, nic.egress_per_second));
         Some(port.egress_free)
     }
 
@@ -172,7 +186,7 @@ impl Network {
             self.traffic.overrun += 1;
             return Arrival::Dropped;
         }
-        if nic.bytes_per_second == 0 {
+        if nic.ingress_per_second == 0 {
             return Arrival::Now;
         }
         let starts = port.ingress_free.max(now);
@@ -180,7 +194,7 @@ impl Network {
             self.traffic.overrun += 1;
             return Arrival::Dropped;
         }
-        port.ingress_free = starts.after(wire_time(bytes, nic.bytes_per_second));
+        port.ingress_free = starts.after(wire_time(bytes, nic.ingress_per_second));
         Arrival::At(port.ingress_free)
     }
 
@@ -190,10 +204,11 @@ impl Network {
         !at(from, to) && !at(to, from) && now >= self.ports[from].reset_until && now >= self.ports[to].reset_until
     }
 
-    /// How long a byte stream takes for so many bytes: a round trip and the narrower of the two NICs.
+    /// How long a byte stream takes for so many bytes: its way and the narrower of what the two NICs let through.
     pub fn stream_time(&mut self, from: usize, to: usize, bytes: usize) -> Nanos {
         let there = self.links[from * self.nodes + to].delay(&mut self.dice);
-        let narrow = [from, to].map(|node| self.nics[node].bytes_per_second).into_iter().filter(|rate| *rate > 0).min();
+        let rates = [self.nics[from].egress_per_second, self.nics[to].ingress_per_second];
+        let narrow = rates.into_iter().filter(|rate| *rate > 0).min();
         there.after(narrow.map_or(Nanos(0), |rate| wire_time(bytes, rate)))
     }
 
@@ -254,7 +269,7 @@ mod tests {
     }
 
     fn free() -> Nic {
-        Nic { bytes_per_second: 0, outbox: Nanos(0), ring: Nanos(0) }
+        Nic::both_ways(0, Nanos(0), Nanos(0))
     }
 
     #[test]
@@ -269,7 +284,7 @@ mod tests {
 
     #[test]
     fn bandwidth_delays_and_a_full_outbox_drops_shreds_but_never_votes() {
-        let nic = Nic { bytes_per_second: 1_000_000, outbox: Nanos(2 * MS), ring: Nanos(2 * MS) };
+        let nic = Nic::both_ways(1_000_000, Nanos(2 * MS), Nanos(2 * MS));
         let mut network = network(Link::steady(Nanos(MS)), nic);
         let sent: Vec<_> = (0..10).map(|_| network.send(Nanos(0), 0, 1, MessageKind::Shred, 936)[0]).collect();
         assert_eq!(sent[..3], [Some(Nanos(2 * MS)), Some(Nanos(3 * MS)), Some(Nanos(4 * MS))]);

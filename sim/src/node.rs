@@ -1,12 +1,13 @@
 //! One honest validator: the machine of production, wired to a simulated disk and clock as `node::run::core` wires it to real ones.
 //!
 //! ```text
-//! Deliver ─> validator.handle ─┐                      ┌─> LogDone, BodyDone (the disk's latency later) ─> Pass
-//! Submit, Verified, Sync ──────┼─> Pass: tick, Durable::poll, Persisted, Durable::submit, store commit ─> StoreDone ─> Acknowledged
+//! Deliver ─> ring ─────────────┐                             ┌─> LogDone, BodyDone (the disk's latency later) ─> Pass
+//! Submit, Verified, Sync ──────┼─> Pass: burst, tick, Durable::poll, Persisted, Durable::submit, store commit ─> StoreDone ─> Acknowledged
 //! Wake (next_deadline) ────────┘
 //! ```
-//! Messages of one pass share its tick, as a burst does in the reactor. Nothing here decides anything: order of calls, what waits for what, and
-//! what a crash forgets are the wiring's.
+//! What arrives before a pass waits in the ring and is handed over as bursts of at most 64, as in the reactor; a plan may have each message handed over as
+//! it comes instead, which no result may depend on. Nothing here decides anything: order of calls, what waits for what, and what a crash
+//! forgets are the wiring's.
 
 use crate::catch_up::Fetch;
 use crate::clock::Clock;
@@ -18,7 +19,7 @@ use samara_consensus::MempoolReject;
 use samara_crypto::VerifiedTransaction;
 use samara_storage::{BlockStore, Durable, FinalizedBlock, LogError, MemoryBodyLog, MemoryVoteLog, StoreError};
 use samara_types::transaction::iterate;
-use samara_types::{ChainId, Evidence, Height, MessageKind, Nanos, Params, TransactionId, ValidatorIndex};
+use samara_types::{ChainId, Evidence, Height, MessageKind, Nanos, Params, Received, ShredHeader, TransactionId, ValidatorIndex, View};
 use samara_validator::restart::{self, MempoolLimits};
 use samara_validator::{Config, Input, Outlet, Output, Stage, Validator};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,10 @@ use std::sync::Arc;
 pub const MEMPOOL: MempoolLimits = MempoolLimits { transactions_max: 2_000, bytes_max: 1 << 20 };
 /// How long gossip waits for more of it, as in the reactor.
 const GOSSIP_WAIT: Nanos = Nanos::from_millis(4);
+/// Messages handed over together at most, as by the reactor.
+const BURST_MAX: usize = 64;
+/// Messages that wait for a pass at most: the receive ring's frames.
+const RING_MAX: usize = 2_048;
 
 /// Where in the way of a record to the disk a process can be made to die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,8 +110,12 @@ pub struct Frame {
     pub burst: Nanos,
     /// Its clock's rate.
     pub drift_ppm: i64,
-    /// Its wall clock's error at the start, added to the world's time.
-    pub wall_skew_ns: u64,
+    /// Seats whose words are observed as they are heard.
+    pub hostile: Vec<usize>,
+    /// Messages wait for the end of their burst and are handed over together.
+    pub bursts: bool,
+    /// Its wall clock is off by up to this when a process starts, drawn anew for each: it may step back between two of them.
+    pub wall_skew_max_ns: u64,
 }
 
 /// An honest validator, running or not.
@@ -129,6 +138,9 @@ struct Process {
     body_busy: bool,
     pass_at: Option<Nanos>,
     wake_at: Option<Nanos>,
+    paused_until: Nanos,
+    /// Arrived, not handed over.
+    ring: Vec<(usize, MessageKind, Arc<[u8]>)>,
     /// Final, not handed to the store.
     pile: Vec<FinalizedBlock>,
     evidence: Vec<Evidence>,
@@ -218,7 +230,7 @@ impl Node {
             me: ValidatorIndex(self.frame.me as u16),
             params,
             beacon: cluster.beacon,
-            wall_offset_ns: scene.now.0 + self.frame.wall_skew_ns,
+            wall_offset_ns: scene.now.0 + self.dice.below(self.frame.wall_skew_max_ns + 1),
         };
         let secrets = (keys.vote.clone(), keys.identity.clone());
         let validator = Validator::new(config, Arc::clone(&cluster.roster), cluster.schedule.clone(), secrets, app, recovery, Nanos(0));
@@ -230,6 +242,8 @@ impl Node {
             body_busy: false,
             pass_at: None,
             wake_at: None,
+            paused_until: Nanos(0),
+            ring: Vec::new(),
             pile: Vec::new(),
             evidence: Vec::new(),
             committing: None,
@@ -269,10 +283,18 @@ impl Node {
         self.die_at = None;
     }
 
+    /// Whether the receive ring has room for one more.
+    pub fn has_room(&self) -> bool {
+        self.process.as_ref().is_none_or(|process| process.ring.len() < RING_MAX)
+    }
+
     /// A message from a peer's session.
-    pub fn deliver(&mut self, from: usize, kind: MessageKind, bytes: &[u8], scene: &mut Scene<'_>) {
+    pub fn deliver(&mut self, from: usize, kind: MessageKind, bytes: &Arc<[u8]>, scene: &mut Scene<'_>) {
         self.with(scene, |run| {
-            run.input(Input::Message(ValidatorIndex(from as u16), kind, bytes));
+            run.process.ring.push((from, kind, Arc::clone(bytes)));
+            if !run.frame.bursts && !run.is_paused() {
+                run.hear();
+            }
             run.soon();
         });
     }
@@ -280,6 +302,9 @@ impl Node {
     /// A client's transaction, `ticket` is the client.
     pub fn submit(&mut self, ticket: u64, transaction: VerifiedTransaction, scene: &mut Scene<'_>) {
         self.with(scene, |run| {
+            if run.is_paused() {
+                return;
+            }
             let id = transaction.id();
             run.process.offered.insert(ticket, id);
             run.saw(What::Offered(id));
@@ -290,7 +315,7 @@ impl Node {
 
     /// A task that was due.
     pub fn run(&mut self, task: &Task, scene: &mut Scene<'_>) {
-        self.with(scene, |run| run.task(task));
+        self.with(scene, |run| if run.is_paused() { run.put_off(task) } else { run.task(task) });
     }
 
     /// A peer's answer to a fetch: records and whether its tip is reached; None if there is no connection.
@@ -307,8 +332,20 @@ impl Node {
     pub fn jump(&mut self, by: Nanos, scene: &mut Scene<'_>) {
         self.with(scene, |run| {
             run.process.clock.jump(run.scene.now, by);
-            run.pass();
+            run.soon();
         });
+    }
+
+    /// The process stands still until then: what arrives waits in its ring, what it would do waits for it.
+    pub fn pause(&mut self, until: Nanos) {
+        if let Some(process) = &mut self.process {
+            process.paused_until = process.paused_until.max(until);
+        }
+    }
+
+    /// When its process goes on, if it stands still.
+    pub fn paused_until(&self) -> Nanos {
+        self.process.as_ref().map_or(Nanos(0), |process| process.paused_until)
     }
 
     /// The next write of log, journal or store fails.
@@ -372,6 +409,22 @@ impl Run<'_, '_> {
         let at = self.scene.now.after(span);
         self.scene.effects.push_back(Effect::Later(at, task));
         at
+    }
+
+    fn is_paused(&self) -> bool {
+        self.scene.now < self.process.paused_until
+    }
+
+    /// The task is due at the end of the pause.
+    fn put_off(&mut self, task: &Task) {
+        let (now, until) = (self.scene.now, self.process.paused_until);
+        let times = [&mut self.process.pass_at, &mut self.process.wake_at, &mut self.process.gossip_at, &mut self.process.fetch_at];
+        for (at, of) in times.into_iter().zip([Task::Pass, Task::Wake, Task::Verified, Task::Fetch]) {
+            if of == *task && *at == Some(now) {
+                *at = Some(until);
+            }
+        }
+        self.scene.effects.push_back(Effect::Later(until, task.clone()));
     }
 
     /// The end of this burst.
@@ -487,8 +540,48 @@ impl Run<'_, '_> {
         }
     }
 
+    /// Hands over what the ring holds.
+    fn hear(&mut self) {
+        let mut ring = std::mem::take(&mut self.process.ring);
+        for part in ring.chunks(BURST_MAX) {
+            let view = self.process.validator.consensus().view();
+            match part {
+                [(from, kind, bytes)] if !self.frame.bursts => self.input(Input::Message(ValidatorIndex(*from as u16), *kind, bytes)),
+                _ => {
+                    let received =
+                        part.iter().map(|(from, kind, bytes)| Received { from: ValidatorIndex(*from as u16), kind: *kind, bytes });
+                    self.input(Input::Burst(&received.collect::<Vec<_>>()));
+                }
+            }
+            self.saw_hostile(part, view);
+        }
+        ring.clear();
+        self.process.ring = ring;
+    }
+
+    /// What the checker of evidence wants to know.
+    fn saw_hostile(&mut self, part: &[(usize, MessageKind, Arc<[u8]>)], inside: View) {
+        if self.frame.hostile.is_empty() || self.process.failed.is_some() {
+            return;
+        }
+        for (from, kind, bytes) in part {
+            let watched = match kind {
+                MessageKind::Shred => {
+                    let leader = ShredHeader::view_of(bytes).map(|view| self.frame.cluster.schedule.leader(view).at());
+                    leader.is_some_and(|leader| self.frame.hostile.contains(&leader))
+                }
+                MessageKind::Vote | MessageKind::Nullify => self.frame.hostile.contains(from),
+                _ => false,
+            };
+            if watched {
+                self.saw(What::Heard { from: *from, kind: *kind, bytes: Arc::clone(bytes), inside });
+            }
+        }
+    }
+
     /// What the reactor does once a pass, in its order.
     fn pass(&mut self) {
+        self.hear();
         self.input(Input::Tick);
         if let Err(error) = self.disk_pass() {
             self.refused(&error);

@@ -72,7 +72,8 @@ fn check(plan: &Plan) -> Result<(), String> {
     if hostile.len() != plan.hostile.len() {
         return Err("a seat is hostile twice".to_string());
     }
-    let named = hostile.iter().chain(&plan.fragile).copied().chain(plan.faults.iter().flat_map(|(_, fault)| seats_of(fault)));
+    let narrow = plan.network.narrow.iter().map(|(machine, _)| *machine);
+    let named = hostile.iter().chain(&plan.fragile).copied().chain(narrow).chain(plan.faults.iter().flat_map(|(_, fault)| seats_of(fault)));
     if let Some(seat) = named.into_iter().find(|seat| *seat >= seats) {
         return Err(format!("seat {seat} of {seats}"));
     }
@@ -98,7 +99,8 @@ fn seats_of(fault: &Fault) -> Vec<usize> {
         | Fault::FailWrite(seat, _)
         | Fault::ResetNic(seat, _)
         | Fault::Overrun(seat, _)
-        | Fault::Jump(seat, _) => vec![*seat],
+        | Fault::Jump(seat, _)
+        | Fault::Pause(seat, _) => vec![*seat],
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Fault {
     Jump(usize, #[serde(with = "plan_file::nanos")] Nanos),
     /// Every link loses so many per million from here on.
     Loss(u32),
+    /// A process stands still for this long, what arrives waits in its ring: a stopped virtual machine.
+    Pause(usize, #[serde(with = "plan_file::nanos")] Nanos),
 }
 
 /// How good the network is.
@@ -60,6 +62,8 @@ pub struct NetworkPlan {
     pub link: Link,
     /// Every machine's connection.
     pub nic: Nic,
+    /// One machine's that is worse.
+    pub narrow: Option<(usize, Nic)>,
 }
 
 /// Where the machines stand.
@@ -127,6 +131,11 @@ pub struct Plan {
     /// From a message to the end of its burst.
     #[serde(with = "plan_file::nanos")]
     pub burst: Nanos,
+    /// What arrives within a burst is handed over together, as the reactor does; otherwise message by message.
+    pub bursts: bool,
+    /// Wall clocks are ahead by up to this, drawn anew at every start of a process: they may step back in between.
+    #[serde(with = "plan_file::nanos")]
+    pub wall_skew: Nanos,
     /// Clocks run fast or slow by up to this.
     pub drift_ppm: i64,
     /// Faults by time.
@@ -162,7 +171,7 @@ impl Plan {
             ..kit::params()
         };
         let link = Link { jitter: Nanos::from_millis(1), ..Link::steady(Nanos(0)) };
-        let nic = Nic { bytes_per_second: 0, outbox: Nanos::from_millis(20), ring: Nanos::from_millis(5) };
+        let nic = Nic::both_ways(0, Nanos::from_millis(20), Nanos::from_millis(5));
         Plan {
             seed,
             name: name.to_string(),
@@ -173,9 +182,11 @@ impl Plan {
             placement: Placement::Drawn,
             cpu: Cpu::default(),
             mempool: MEMPOOL,
-            network: NetworkPlan { base_ms: (2, 10), link, nic },
+            network: NetworkPlan { base_ms: (2, 10), link, nic, narrow: None },
             speed: DiskSpeed { base: Nanos(80_000), jitter: Nanos(200_000), stall_ppm: 0, stall: Nanos(0) },
             burst: Nanos(20_000),
+            bursts: true,
+            wall_skew: Nanos::from_millis(2_000),
             drift_ppm: 0,
             faults: Vec::new(),
             restart_ms: (50, 500),
@@ -213,7 +224,9 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "  params {:?}", self.params)?;
         writeln!(f, "  network {:?}", self.network)?;
-        writeln!(f, "  disk {:?}, burst {:?}, drift {} ppm, load {:?}", self.speed, self.burst, self.drift_ppm, self.load)?;
+        writeln!(f, "  disk {:?}, load {:?}", self.speed, self.load)?;
+        let (burst, handed) = (self.burst, if self.bursts { "handed over together" } else { "one by one" });
+        writeln!(f, "  burst {burst:?} {handed}, drift {} ppm, wall clocks within {:?}", self.drift_ppm, self.wall_skew)?;
         writeln!(f, "  faults until {} ms, restarts after {:?} ms:", self.faults_for.0 / 1_000_000, self.restart_ms)?;
         for (at, fault) in &self.faults {
             writeln!(f, "    {:>8.3} ms  {fault:?}", at.0 as f64 / 1e6)?;
@@ -252,6 +265,7 @@ pub fn draw(seed: u64) -> Plan {
     draw_machines(&mut plan, dice);
     draw_load(&mut plan, dice);
     draw_faults(&mut plan, dice);
+    draw_wiring(&mut plan, &mut Dice::new(seed, "swarm wiring"));
     plan.faults.sort_by_key(|(at, _)| *at);
     plan
 }
@@ -292,7 +306,7 @@ fn draw_network(plan: &mut Plan, dice: &mut Dice) {
         (link.spike_ppm, link.spike) = (*dice.pick(&[1_000, 20_000, 100_000]), dice.millis(10, 400));
     }
     if dice.percent(25) {
-        network.nic.bytes_per_second = *dice.pick(&[2_000_000, 12_500_000, 125_000_000]);
+        network.nic.set_rate(*dice.pick(&[2_000_000, 12_500_000, 125_000_000]));
     }
 }
 
@@ -307,6 +321,24 @@ fn draw_machines(plan: &mut Plan, dice: &mut Dice) {
         plan.drift_ppm = *dice.pick(&[100, 2_000, 20_000]);
     }
     plan.restart_ms = *dice.pick(&[(1, 20), (50, 500), (200, 1_500)]);
+}
+
+/// How messages reach processes, one machine with a poor connection in one direction or both, and processes that stand still.
+fn draw_wiring(plan: &mut Plan, dice: &mut Dice) {
+    plan.bursts = dice.percent(75);
+    if dice.percent(15) {
+        let rates = [1_000_000, 5_000_000, 0];
+        let nic = Nic { egress_per_second: *dice.pick(&rates), ingress_per_second: *dice.pick(&rates), ..plan.network.nic };
+        plan.network.narrow = Some((dice.below(plan.validators() as u64) as usize, nic));
+    }
+    if dice.percent(20) {
+        let honest: Vec<usize> = (0..plan.validators()).filter(|seat| !plan.is_hostile(*seat)).collect();
+        for _ in 0..dice.range(1, 4) {
+            let at = Nanos(dice.below(plan.faults_for.0));
+            let span = dice.millis(1, 1_200).min(plan.faults_for.since(at));
+            plan.faults.push((at, Fault::Pause(*dice.pick(&honest), span)));
+        }
+    }
 }
 
 fn draw_load(plan: &mut Plan, dice: &mut Dice) {
@@ -426,6 +458,6 @@ mod tests {
             .flat_map(|plan| &plan.faults)
             .map(|(_, fault)| format!("{fault:?}").split(['(', ' ']).next().unwrap_or_default().to_string())
             .collect();
-        assert_eq!(kinds.len(), 12, "{kinds:?}");
+        assert_eq!(kinds.len(), 13, "{kinds:?}");
     }
 }

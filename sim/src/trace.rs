@@ -47,6 +47,17 @@ pub enum What {
     Durable(Record),
     /// A message left.
     Sent(Target, MessageKind, Arc<[u8]>),
+    /// A process has taken to the end what a hostile validator sent, or a shred of a hostile leader's view.
+    Heard {
+        /// Who sent it.
+        from: usize,
+        /// What it is.
+        kind: MessageKind,
+        /// The message.
+        bytes: Arc<[u8]>,
+        /// The view the process was in before.
+        inside: View,
+    },
     /// A view was entered.
     Entered(View),
     /// A block became final here.

@@ -317,7 +317,9 @@ impl<'a> World<'a> {
                 }
             }
             Happening::Client(client) => self.offer(client),
+            Happening::Serve { server, .. } if self.goes_on(server) > self.now => self.at(self.goes_on(server), happening),
             Happening::Serve { client, incarnation, server, from } => self.serve(client, incarnation, server, from),
+            Happening::Answered { client, .. } if self.goes_on(client) > self.now => self.at(self.goes_on(client), happening),
             Happening::Answered { client, incarnation, server, answer } => {
                 self.honest(client, |honest, scene| {
                     if honest.incarnation() == incarnation {
@@ -327,6 +329,11 @@ impl<'a> World<'a> {
             }
             Happening::Sample => self.sample(),
         }
+    }
+
+    /// When the process of a seat goes on, if it stands still.
+    fn goes_on(&self, seat: usize) -> Nanos {
+        self.actors[seat].honest().map_or(Nanos(0), Node::paused_until)
     }
 
     /// One call into an honest node, and what follows from it.
@@ -458,6 +465,10 @@ impl<'a> World<'a> {
             self.network.traffic.nobody += 1;
             return;
         }
+        if self.actors[to].honest().is_some_and(|node| !node.has_room()) {
+            self.network.traffic.overrun += 1;
+            return;
+        }
         self.network.traffic.delivered += 1;
         self.honest(to, |node, scene| node.deliver(from, kind, bytes, scene));
         self.hostile(to, |hostile, stage| hostile.deliver(from, kind, bytes, stage));
@@ -507,6 +518,12 @@ impl<'a> World<'a> {
             Fault::ResetNic(seat, span) => self.network.reset_nic(seat, self.now.after(span)),
             Fault::Overrun(seat, span) => self.network.overrun(seat, self.now.after(span)),
             Fault::Jump(seat, span) => self.honest(seat, |node, scene| node.jump(span, scene)),
+            Fault::Pause(seat, span) => {
+                let until = self.now.after(span);
+                if let Some(node) = self.actors[seat].honest_mut() {
+                    node.pause(until);
+                }
+            }
             Fault::Loss(ppm) => self.network.relink(|_, _, link| link.loss_ppm = ppm),
         }
     }
@@ -572,7 +589,7 @@ impl<'a> World<'a> {
         self.network.relink(|_, _, link| {
             (link.deviation, link.loss_ppm, link.duplicate_ppm, link.spike_ppm) = (Nanos(0), 0, 0, 0);
         });
-        self.network.renic(|_, nic| nic.bytes_per_second = 0);
+        self.network.renic(|_, nic| nic.set_rate(0));
         let plan = self.plan;
         for seat in 0..self.actors.len() {
             self.network.reset_nic(seat, self.now);
@@ -689,7 +706,11 @@ fn network(plan: &Plan, dice: &mut Dice) -> Network {
             }
         }
     }
-    Network::new(links, vec![plan.network.nic; validators], Dice::new(plan.seed, "network"))
+    let mut nics = vec![plan.network.nic; validators];
+    if let Some((machine, nic)) = plan.network.narrow {
+        nics[machine] = nic;
+    }
+    Network::new(links, nics, Dice::new(plan.seed, "network"))
 }
 
 fn actor(plan: &Plan, cluster: &Arc<Cluster>, seat: usize, dice: &mut Dice) -> Actor {
@@ -704,8 +725,10 @@ fn actor(plan: &Plan, cluster: &Arc<Cluster>, seat: usize, dice: &mut Dice) -> A
         mempool: plan.mempool,
         speed: plan.speed,
         burst: plan.burst,
+        bursts: plan.bursts,
+        hostile: plan.hostile.iter().map(|(seat, _)| *seat).collect(),
         drift_ppm: dice.range(0, 2 * drift) as i64 - drift as i64,
-        wall_skew_ns: dice.below(2_000_000_000),
+        wall_skew_max_ns: plan.wall_skew.0,
     };
     Actor::Honest(Box::new(Node::new(frame, Dice::new(plan.seed, &format!("node {seat}")))))
 }

@@ -48,7 +48,6 @@ impl G1Affine {
     }
 
     /// Both coordinates.
-    #[cfg(test)]
     pub(crate) fn serialize(&self) -> [u8; 96] {
         let mut bytes = [0; 96];
         // SAFETY: 96 bytes are writable and the point is initialized.
@@ -63,14 +62,28 @@ impl G1Affine {
 }
 
 impl G1 {
-    /// The message as a point, negated: what pairs with a key to cancel a signature.
-    pub(crate) fn minus_hash(message: &[u8], tag: &[u8]) -> G1 {
+    /// The message as a point.
+    pub(crate) fn hash(message: &[u8], tag: &[u8]) -> G1 {
         let mut point = blst_p1::default();
         // SAFETY: the output is writable, both slices are readable for their lengths, an augmentation of length 0 is never read.
-        unsafe {
-            blst::blst_hash_to_g1(&mut point, message.as_ptr(), message.len(), tag.as_ptr(), tag.len(), std::ptr::null(), 0);
-            blst::blst_p1_cneg(&mut point, true);
-        }
+        unsafe { blst::blst_hash_to_g1(&mut point, message.as_ptr(), message.len(), tag.as_ptr(), tag.len(), std::ptr::null(), 0) };
+        G1(point)
+    }
+
+    /// The message as a point, negated: what pairs with a key to cancel a signature.
+    pub(crate) fn minus_hash(message: &[u8], tag: &[u8]) -> G1 {
+        let mut point = G1::hash(message, tag);
+        // SAFETY: the point is initialized and writable.
+        unsafe { blst::blst_p1_cneg(&mut point.0, true) };
+        point
+    }
+
+    /// The multiple by the lowest `bits` of a little-endian number.
+    pub(crate) fn times(&self, scalar: &[u8; 32], bits: usize) -> G1 {
+        assert!(bits <= 256, "a scalar has 256 bits");
+        let mut point = blst_p1::default();
+        // SAFETY: both points are initialized, the output is writable, and the bits lie within the 32 readable bytes.
+        unsafe { blst::blst_p1_mult(&mut point, &self.0, scalar.as_ptr(), bits) };
         G1(point)
     }
 
@@ -88,6 +101,11 @@ impl G1 {
         // SAFETY: the point is initialized and writable.
         unsafe { blst::blst_p1_cneg(&mut negated, true) };
         self.plus(&G1(negated))
+    }
+
+    pub(crate) fn is_infinity(&self) -> bool {
+        // SAFETY: the point is initialized.
+        unsafe { blst::blst_p1_is_inf(&self.0) }
     }
 
     /// Whether it is in the subgroup of prime order (30 us). Infinity is.

@@ -31,7 +31,8 @@ impl Reassembly {
 
     /// One shred of a burst, or a single one.
     pub fn admit(&mut self, now: Nanos, roster: &Roster, incoming: &Incoming<'_>) -> Result<ShredAccepted, ShredReject> {
-        let result = if incoming.repaired { self.admit_repaired(now, incoming) } else { self.admit_disseminated(now, roster, incoming) };
+        let result =
+            if incoming.repaired { self.admit_repaired(now, roster, incoming) } else { self.admit_disseminated(now, roster, incoming) };
         if result.is_ok() {
             self.counts.shreds_stored += 1;
             self.counts.shreds_repaired += u64::from(incoming.repaired);

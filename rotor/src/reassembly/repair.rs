@@ -2,13 +2,15 @@
 //!
 //! A certified block is wanted by its digest. Its manifest (header and slice roots) is checked by recomputing that digest; header and plan
 //! then give every slice's shape, so a shred needs no signature: it must lead to the root asked for. Requests ask for exactly what is missing, go to
-//! one peer at a time per slice, signers of the certificate first, and stay until a valid answer came: a wrong answer moves on at once and is kept
-//! against the peer, silence moves on at the deadline (and an answer after it is still taken).
+//! one peer at a time per slice, signers of the certificate first, and stay until a valid answer came: a wrong answer moves on at once, silence moves
+//! on at the deadline (and an answer after it is still taken). Kept against a peer is only what no honest one sends whatever it was asked: answers
+//! carry no number, and a datagram of a process that is gone can still be answered to the one that came after it.
 
 use super::requests::{Goal, Outstanding};
 use super::view::{Variant, ViewState, Want};
 use super::{Incoming, Reassembly, ShredAccepted, ShredReject, WANTS_MAX};
-use crate::wire::ReceivedShred;
+use crate::wire::{ReceivedShred, UNSIGNED};
+use samara_crypto::Roster;
 use samara_erasure::Leaf;
 use samara_types::block::SLICES_MAX;
 use samara_types::message::{self, ArchivedManifest};
@@ -48,7 +50,7 @@ impl RepairRequest {
 pub enum RepairReject {
     /// This peer was not asked, or the block came otherwise.
     Unrequested,
-    /// Not the block that was asked for. The request went to the next peer.
+    /// No manifest at all. The request went to the next peer.
     BadProof,
     /// The block that was asked for, but no leader may propose it. It is given up.
     Impossible,
@@ -97,20 +99,20 @@ impl Reassembly {
     pub fn on_manifest(&mut self, now: Nanos, from: ValidatorIndex, bytes: &[u8]) -> Result<(), RepairReject> {
         let of_peer = |request: &&Outstanding| request.peer == from && matches!(request.goal, Goal::Manifest(_));
         let Some(any) = self.outstanding.iter().find(of_peer).copied() else { return Err(RepairReject::Unrequested) };
-        let parsed = parse_manifest(bytes);
-        let asked = parsed.as_ref().and_then(|(header, roots)| {
-            let digest = header.digest(roots);
-            self.outstanding
-                .iter()
-                .position(|request| request.peer == from && request.view == header.view && request.goal == Goal::Manifest(digest))
-        });
-        let is_late = asked.is_none() && parsed.as_ref().is_some_and(|(header, roots)| self.is_settled(header, roots));
-        if is_late {
-            return Err(RepairReject::Unrequested);
-        }
-        let (Some((header, roots)), Some(at)) = (parsed, asked) else {
+        let Some((header, roots)) = parse_manifest(bytes) else {
             self.bad_answer(from, any.view, any.goal);
             return Err(RepairReject::BadProof);
+        };
+        let goal = Goal::Manifest(header.digest(&roots));
+        let mut of_view = self.outstanding.iter().filter(|request| of_peer(request) && request.view == header.view);
+        let Some(at) =
+            self.outstanding.iter().position(|request| request.peer == from && request.view == header.view && request.goal == goal)
+        else {
+            // It may answer what was asked before, even by a process that was here before this one: no lie. Of the view that is asked for it may
+            // be one, so somebody else is asked.
+            let instead = of_view.next().map(|request| request.goal).filter(|_| !self.is_settled(&header, &roots));
+            instead.into_iter().for_each(|goal| self.end(from, header.view, goal));
+            return Err(RepairReject::Unrequested);
         };
         let request = self.outstanding.swap_remove(at);
         let Goal::Manifest(digest) = request.goal else { return Err(RepairReject::Unrequested) };
@@ -133,7 +135,7 @@ impl Reassembly {
     }
 
     /// A shred that was asked for. Only the root counts: header and plan gave the shape, so neither signature nor seat matter.
-    pub(super) fn admit_repaired(&mut self, now: Nanos, incoming: &Incoming<'_>) -> Result<ShredAccepted, ShredReject> {
+    pub(super) fn admit_repaired(&mut self, now: Nanos, roster: &Roster, incoming: &Incoming<'_>) -> Result<ShredAccepted, ShredReject> {
         let (from, shred) = (incoming.from, ReceivedShred::parse(incoming.bytes).ok_or(ShredReject::Malformed)?);
         let (view, slice) = (shred.view, shred.slice);
         let asked = self.asked(from, &shred)?;
@@ -145,8 +147,7 @@ impl Reassembly {
             if variants.iter().any(|variant| variant.commitment.root == root) {
                 return Err(ShredReject::Unrequested);
             }
-            self.bad_answer(from, view, asked[0].1);
-            return Err(ShredReject::BadProof);
+            return Err(self.another_root(roster, from, &shred, root, asked[0].1));
         }
         let needed = variants.iter().filter(|variant| is_of(variant, root, &shred)).map(Variant::needs).sum();
         if needed > 0 && !self.make_room(view, needed) {
@@ -158,6 +159,20 @@ impl Reassembly {
         }
         self.recharge(view);
         Ok(ShredAccepted { relay: false })
+    }
+
+    /// A path to a root that was not asked for. Under a leader's signature it is the leader's other slice, without one nothing can be said; either may
+    /// answer a process that was here before this one. A signature that does not verify is a lie. Somebody else is asked in any case, so a
+    /// signature is looked at once a request.
+    fn another_root(&mut self, roster: &Roster, from: ValidatorIndex, shred: &ReceivedShred<'_>, root: Digest, goal: Goal) -> ShredReject {
+        let leader = self.schedule.leader(shred.view);
+        let is_signed = |commitment| roster.verify_slice(leader, &commitment, shred.signature());
+        if *shred.signature() == UNSIGNED || shred.commitment(root).is_some_and(is_signed) {
+            self.end(from, shred.view, goal);
+            return ShredReject::Unrequested;
+        }
+        self.bad_answer(from, shred.view, goal);
+        ShredReject::BadProof
     }
 
     /// The roots for which this peer was asked for this shred, with their requests, if one of them still lacks it.
@@ -205,11 +220,15 @@ impl Reassembly {
 
     /// Ends a request that was answered wrongly, so that the next peer is asked, and keeps the answer against the peer.
     fn bad_answer(&mut self, from: ValidatorIndex, view: View, goal: Goal) {
+        self.end(from, view, goal);
+        self.misbehaved(from, Offence::BadProof, view);
+    }
+
+    fn end(&mut self, from: ValidatorIndex, view: View, goal: Goal) {
         let same = |request: &Outstanding| request.peer == from && request.view == view && request.goal == goal;
         if let Some(at) = self.outstanding.iter().position(same) {
             self.outstanding.swap_remove(at);
         }
-        self.misbehaved(from, Offence::BadProof, view);
     }
 
     /// The commitments of a block, from its header, its roots and its plan. None if no leader may propose it in its view.

@@ -6,7 +6,7 @@ use super::Reassembly;
 use super::requests::indexes;
 use super::view::Content;
 use crate::shredder::ShreddedBlock;
-use crate::wire;
+use crate::wire::{self, UNSIGNED};
 use samara_types::message::{self, ArchivedManifestRequest, ArchivedShredRequest, Manifest};
 use samara_types::{Block, Digest, Nanos, SliceCommitment, SliceIndex, View};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Reassembly {
         let Some(variant) = whole.or_else(|| of_root().next()) else { return };
         let commitment = variant.commitment;
         // Who asks by root needs no signature; where none is known, zeros say so.
-        let signature = variant.signature.unwrap_or([0; 64]);
+        let signature = variant.signature.unwrap_or(UNSIGNED);
         let mut message = Vec::with_capacity(samara_types::datagram::MESSAGE_BYTES_MAX);
         if let Content::Collecting(gathering) = &variant.content {
             let Some(gathering) = gathering else { return };

@@ -1,8 +1,9 @@
 //! Each checker is shown a recorded run in which one thing was changed, and must see exactly that promise broken.
 
 use super::{Checkers, Promise};
+use crate::hostile::Kind;
 use crate::kit::{Cluster, Kit};
-use crate::swarm::Plan;
+use crate::swarm::{Load, Plan};
 use crate::trace::{Event, Held, Target, What};
 use crate::world::World;
 use samara_types::message::{Nullify, Vote, encode};
@@ -18,8 +19,11 @@ struct Recorded {
 
 impl Recorded {
     fn calm() -> Recorded {
+        Recorded::of(Plan::calm("recorded", 11, vec![1; 6]))
+    }
+
+    fn of(mut plan: Plan) -> Recorded {
         let mut kit = Kit::new();
-        let mut plan = Plan::calm("recorded", 11, vec![1; 6]);
         plan.faults_for = Nanos::from_millis(500);
         let (outcome, events) = World::new(&plan, &mut kit).recording().run_recorded();
         assert!(outcome.violations.is_empty() && outcome.acknowledged > 10, "{outcome:?}");
@@ -215,6 +219,21 @@ fn an_accusation_of_a_correct_validator_breaks_evidence() {
     let evidence = Evidence { accused: ValidatorIndex(5), offence: Offence::BadProof, view: View(3), proof: Vec::new() };
     run.plant(9, 2, What::Accused(evidence));
     assert_eq!(run.broken(), only(Promise::Evidence));
+}
+
+/// Blocks of several shreds, so that both of an equivocator's reach everybody through relays.
+#[test]
+fn an_equivocator_that_a_witness_does_not_accuse_breaks_evidence() {
+    for (kind, offence) in [(Kind::Equivocator, Offence::LeaderEquivocation), (Kind::Conflicter, Offence::VoteEquivocation)] {
+        let mut plan = Plan::calm("recorded", 11, vec![1; 6]);
+        plan.hostile = vec![(2, kind)];
+        plan.load = Load { per_second: 600, data_bytes_max: 1_000 };
+        let mut run = Recorded::of(plan);
+        assert_eq!(run.broken(), BTreeSet::new());
+        let silent = run.position(|event| matches!(&event.what, What::Accused(evidence) if evidence.offence == offence));
+        run.events.remove(silent);
+        assert_eq!(run.broken(), only(Promise::Evidence), "{kind:?}");
+    }
 }
 
 #[test]

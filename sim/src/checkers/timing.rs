@@ -7,19 +7,26 @@
 //! | I16 | a correct leader's block is final everywhere by t + 3δ | t + 4δ + pace + 2W: a relay hop more, the leader's pacing, two records |
 //! | I18 | a transaction is final within δ + (f_a+1)(2Δ+3δ) + 3δ | in these units, with gossip's and the store's waits |
 //!
+//! The paper's votes carry their block, ours name it. So somebody may lack a block that its hostile leader kept back, while others build on it. He votes
+//! for theirs once it is notarized (vote2), which costs everybody δ + W more, since finality may need every correct vote; and until he has fetched
+//! the body nothing can be final to him, and he can propose nothing.
+//!
 //! W is a body and a record, each behind a write that was under way: four writes. Timeouts are local: they stretch by the clocks' drift.
 
 use super::{Checker, Court, Facts, Promise, Said};
 use crate::trace::{Event, What};
-use samara_types::{Nanos, TransactionId, View};
-use std::collections::{BTreeMap, BTreeSet};
+use samara_types::message::{ArchivedManifestRequest, ArchivedShredRequest, access};
+use samara_types::{MessageKind, Nanos, TransactionId, View};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Timers are set to a tenth of a millisecond, ticks are one burst apart.
 const SLACK: u64 = 1_500_000;
 /// A batch of gossip is filled for 2 ms, and its receiver collects for 4.
 const GOSSIP: u64 = 6_000_000;
-/// A body is asked for by digest, from one holder after another, of which some may be hostile: 30, 60, 120 ms.
-const FETCH: u64 = 250_000_000;
+/// How long after it was last asked for a body may still come, 120 ms, and be taken.
+const FETCH: u64 = 150_000_000;
+/// How long after a hostile leader's view somebody may lack a body of it: from one holder after another, some of them hostile, in 30, 60, 120 ms.
+const LACKING: u64 = 275_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
@@ -41,8 +48,12 @@ pub struct Timing {
     due: BTreeMap<(Nanos, u64), (View, Due, Nanos)>,
     number: u64,
     offered: BTreeMap<TransactionId, Nanos>,
-    /// When a view with a hostile leader was last entered or left first: its body may come at the end of it.
+    /// When a view with a hostile leader was last entered or left first.
     hostile_led: Option<Nanos>,
+    /// When each validator last asked for a body of a hostile leader's view.
+    fetched: Vec<Option<Nanos>>,
+    /// Who was late to finalize, since when, and by when it must have an excuse.
+    excuses: VecDeque<(Nanos, Nanos, View, Vec<usize>, String)>,
 }
 
 impl Timing {
@@ -61,6 +72,8 @@ impl Timing {
             number: 0,
             offered: BTreeMap::new(),
             hostile_led: None,
+            fetched: vec![None; validators],
+            excuses: VecDeque::new(),
         }
     }
 
@@ -85,6 +98,10 @@ impl Timing {
         span + span * self.facts.drift_ppm / 1_000_000 * 2 + self.facts.drift_ppm
     }
 
+    fn is_hostile_led(&self, view: View) -> bool {
+        self.facts.hostile[self.facts.schedule.leader(view).at()]
+    }
+
     fn expect(&mut self, from: Nanos, within: u64, view: View, due: Due) {
         self.number += 1;
         self.due.insert((Nanos(from.0 + within), self.number), (view, due, from));
@@ -94,7 +111,7 @@ impl Timing {
         if !self.started.insert(view) {
             return;
         }
-        if [view, view.previous()].into_iter().any(|view| self.facts.hostile[self.facts.schedule.leader(view).at()]) {
+        if self.is_hostile_led(view) || self.is_hostile_led(view.previous()) {
             self.hostile_led = Some(at);
         }
         if !self.settled {
@@ -102,10 +119,10 @@ impl Timing {
         }
         self.expect(at, self.delta + SLACK, view, Due::Entered);
         self.expect(at, self.leave_within(), view, Due::Left);
-        // After a hostile leader's view an ancestor's body may have to be fetched first; the paper's votes carry it.
-        let fetch = self.facts.params.view_timeout.0 / 20 + FETCH;
-        if self.hostile_led.is_none_or(|led| at.since(led).0 > fetch) {
-            self.expect(at, self.final_within(), view, Due::Final);
+        if !self.is_hostile_led(view) {
+            let lacking = self.hostile_led.is_some_and(|led| at.since(led).0 <= LACKING);
+            let vote2 = if lacking { self.delta + 4 * self.write } else { 0 };
+            self.expect(at, self.final_within() + vote2, view, Due::Final);
         }
     }
 
@@ -122,14 +139,39 @@ impl Timing {
                     Due::Final => self.views[*node] <= view || !self.finals[*node].contains(&view),
                 })
                 .collect();
-            if !late.is_empty() {
-                let what = match due {
-                    Due::Entered => "I19: did not enter",
-                    Due::Left => "I17: did not leave",
-                    Due::Final => "I16: did not finalize and leave",
-                };
-                let ms = (deadline.0 - from.0) as f64 / 1e6;
-                court.accuse(Promise::Timing, format!("{what} view {view} within {ms:.3} ms of {} ns: {late:?}", from.0));
+            if late.is_empty() {
+                continue;
+            }
+            let what = match due {
+                Due::Entered => "I19: did not enter",
+                Due::Left => "I17: did not leave",
+                Due::Final => "I16: did not finalize and leave",
+            };
+            let ms = (deadline.0 - from.0) as f64 / 1e6;
+            let text = format!("{what} view {view} within {ms:.3} ms of {} ns", from.0);
+            match due {
+                Due::Final => self.excuses.push_back((
+                    Nanos(deadline.0 + self.stretched(self.facts.params.view_timeout.0 / 20) + SLACK),
+                    from,
+                    view,
+                    late,
+                    text,
+                )),
+                _ => court.accuse(Promise::Timing, format!("{text}: {late:?}")),
+            }
+        }
+    }
+
+    /// A body is asked for a twentieth of a timeout after its certificate; who does so by then is excused, and so are all if the view's leader does,
+    /// who has nothing to build on.
+    fn excuse(&mut self, now: Nanos, court: &mut Court) {
+        while self.excuses.front().is_some_and(|(due, ..)| *due < now)
+            && let Some((_, from, view, late, text)) = self.excuses.pop_front()
+        {
+            let fetches = |node: &usize| self.fetched[*node].is_some_and(|asked| asked.0 + FETCH >= from.0);
+            let late: Vec<usize> = late.into_iter().filter(|node| !fetches(node)).collect();
+            if !late.is_empty() && !fetches(&self.facts.schedule.leader(view).at()) {
+                court.accuse(Promise::Timing, format!("{text}: {late:?}"));
             }
         }
     }
@@ -139,6 +181,7 @@ impl Checker for Timing {
     fn observe(&mut self, event: &Event, _: Option<&Said>, court: &mut Court) {
         if self.settled {
             self.judge(event.at, court);
+            self.excuse(event.at, court);
         }
         match &event.what {
             What::Healed { delta, disk } => (self.delta, self.write) = (delta.0, disk.0),
@@ -149,6 +192,15 @@ impl Checker for Timing {
             }
             What::Finalized(finalized) => {
                 self.finals[event.node].insert(finalized.header.view);
+            }
+            What::Sent(_, kind @ (MessageKind::ManifestRequest | MessageKind::ShredRequest), bytes) => {
+                let view = match kind {
+                    MessageKind::ManifestRequest => access::<ArchivedManifestRequest>(bytes).map(|request| request.view.to_native()),
+                    _ => access::<ArchivedShredRequest>(bytes).map(|request| request.view.to_native()),
+                };
+                if view.is_some_and(|view| self.is_hostile_led(View(view))) {
+                    self.fetched[event.node] = Some(event.at);
+                }
             }
             What::Taken(id) if self.settled => {
                 self.offered.entry(*id).or_insert(event.at);

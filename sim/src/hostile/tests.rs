@@ -1,8 +1,11 @@
-//! Every hostile module alone and in pairs.
+//! Every hostile module alone and in pairs; what each is accused of.
 
 use super::Kind;
-use crate::swarm::{self, Plan};
+use crate::swarm::{self, Load, Plan};
+use crate::trace::What;
 use crate::{report, runner};
+use samara_types::Offence;
+use std::collections::BTreeSet;
 
 fn plan(seed: u64, stakes: Vec<u64>, kinds: &[Kind]) -> Plan {
     let mut plan = Plan::calm("hostile", seed, stakes);
@@ -37,4 +40,34 @@ fn each_hostile_module_beside_another_breaks_no_promise() {
     let pair = |at: usize| [kinds[at], kinds[(at + 7) % kinds.len()]];
     let pairs: Vec<Plan> = (0..kinds.len()).map(|at| plan(at as u64, swarm::stakes(11, 0), &pair(at))).collect();
     check(&pairs);
+}
+
+/// What a module is accused of in a run: all of it, and nothing of whoever only withholds or delays.
+#[test]
+fn each_hostile_module_is_accused_of_what_it_does_and_of_nothing_else() {
+    use Offence::*;
+    let offences = |kind| match kind {
+        Kind::Equivocator | Kind::TripleEquivocator => vec![LeaderEquivocation],
+        Kind::AllSigner | Kind::Conflicter => vec![VoteEquivocation],
+        Kind::Impersonator => vec![BadVoteSignature, BadCertificate, WrongSeat],
+        Kind::WrongEpoch => vec![BadVoteSignature, BadProof],
+        Kind::Liar => vec![BadProof],
+        Kind::Miscoder => vec![LeaderEquivocation, MalformedBlock],
+        Kind::BadProposer => vec![InvalidBlock],
+        Kind::Twins => vec![VoteEquivocation, LeaderEquivocation],
+        _ => Vec::new(),
+    };
+    let kinds = kinds();
+    let seen = runner::each(kinds.len(), 2, |at, kit| {
+        let mut plan = plan(2, swarm::stakes(6, 0), &[kinds[at]]);
+        plan.load = Load { per_second: 400, data_bytes_max: 1_000 };
+        plan.network.link.loss_ppm = 20_000;
+        let (outcome, events) = runner::run_recorded(&plan, kit);
+        assert!(outcome.violations.is_empty(), "{}", report::failure(&plan, &outcome));
+        let offence = |what: &What| if let What::Accused(evidence) = what { Some(evidence.offence) } else { None };
+        events.iter().filter_map(|event| offence(&event.what)).collect::<BTreeSet<_>>()
+    });
+    for (kind, seen) in kinds.iter().zip(seen) {
+        assert_eq!(seen, offences(*kind).into_iter().collect(), "{kind:?}");
+    }
 }

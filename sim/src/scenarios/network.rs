@@ -63,6 +63,18 @@ pub const ALL: &[Scenario] = &[
         expects: &[Expect::Blocks(20), Expect::Acknowledged(100)],
     },
     Scenario {
+        name: "stopped",
+        what: "T31: one process after another stands still for up to 600 ms, and finds in its ring what it missed",
+        plan: stopped,
+        expects: &[Expect::Blocks(20), Expect::PastVotes(1)],
+    },
+    Scenario {
+        name: "deaf_side",
+        what: "T26: flapping one-way cuts: two validators are heard and hear nobody",
+        plan: deaf_side,
+        expects: &[Expect::NothingFinal(420, 480), Expect::Blocks(20)],
+    },
+    Scenario {
         name: "narrow",
         what: "T32: 100 Mbit/s and blocks of hundreds of kilobytes",
         plan: narrow,
@@ -137,9 +149,30 @@ fn slow_node(seed: u64) -> Plan {
     plan
 }
 
+fn stopped(seed: u64) -> Plan {
+    let mut plan = short("stopped", seed, 6);
+    plan.faults_for = Nanos::from_millis(3_000);
+    plan.faults = (0..10u64)
+        .map(|at| (Nanos::from_millis(150 + 220 * at), Fault::Pause(((at * 5 + seed) % 6) as usize, Nanos::from_millis(60 * (at + 1)))))
+        .collect();
+    plan
+}
+
+fn deaf_side(seed: u64) -> Plan {
+    let mut plan = short("deaf_side", seed, 6);
+    let deaf = (0..6).flat_map(|from| [0, 3].map(|to| (from, to))).filter(|(from, to)| from != to).collect::<Vec<_>>();
+    plan.faults = (0..4u64)
+        .flat_map(|flap| {
+            let at = 300 + 200 * flap;
+            [(Nanos::from_millis(at), Fault::Cut(deaf.clone())), (Nanos::from_millis(at + 180), Fault::Join)]
+        })
+        .collect();
+    plan
+}
+
 fn narrow(seed: u64) -> Plan {
     let mut plan = short("narrow", seed, 6);
-    plan.network.nic.bytes_per_second = 12_500_000;
+    plan.network.nic.set_rate(12_500_000);
     plan.load.per_second = 1_500;
     plan.load.data_bytes_max = 1_000;
     plan.params.block_interval = Nanos::from_millis(80);

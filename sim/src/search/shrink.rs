@@ -71,7 +71,8 @@ fn edits(plan: &Plan) -> Vec<Plan> {
     edit(&|plan| plan.load.per_second = 0);
     edit(&|plan| plan.network.link = Link { jitter: plan.network.link.jitter, ..Link::steady(plan.network.link.base) });
     edit(&|plan| plan.network.link.jitter = Nanos(0));
-    edit(&|plan| plan.network.nic.bytes_per_second = 0);
+    edit(&|plan| plan.network.nic.set_rate(0));
+    edit(&|plan| plan.network.narrow = None);
     edit(&|plan| plan.speed = DiskSpeed { jitter: Nanos(0), stall_ppm: 0, stall: Nanos(0), ..plan.speed });
     edit(&|plan| plan.drift_ppm = 0);
     edit(&|plan| plan.burst = Nanos(0));

@@ -56,7 +56,7 @@ impl Case {
         plan.placement = Placement::Regions;
         plan.cpu = MEASURED;
         plan.network.link.jitter = Nanos(0);
-        plan.network.nic = Nic { bytes_per_second: LINK_BYTES_PER_S, outbox: Nanos::from_millis(500), ring: Nanos::from_millis(100) };
+        plan.network.nic = Nic::both_ways(LINK_BYTES_PER_S, Nanos::from_millis(500), Nanos::from_millis(100));
         plan.speed = DiskSpeed { base: Nanos(160_000), jitter: Nanos(20_000), stall_ppm: 0, stall: Nanos(0) };
         plan.load = Load { per_second: self.offered_per_s / TRANSACTION_BYTES, data_bytes_max: TRANSACTION_DATA };
         plan.mempool = MempoolLimits { transactions_max: 20_000, bytes_max: 32 << 20 };

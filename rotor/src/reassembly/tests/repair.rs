@@ -1,5 +1,6 @@
 use super::*;
 use samara_types::message::{self, ArchivedShredRequest, Manifest};
+use samara_types::shred::SHRED_HEADER_BYTES;
 
 /// Answers every request of `node` from `servers`, dropping those for nobody, until it asks for nothing more now.
 pub(super) fn answer_all(cluster: &Cluster, node: &mut Reassembly, servers: &mut [(u16, &mut Reassembly)], now: Nanos) {
@@ -147,10 +148,10 @@ fn no_manifest_is_asked_for_if_the_chain_already_tells_it() {
 #[test]
 fn a_bad_answer_keeps_the_request_and_is_charged_to_who_gave_it() {
     let cluster = Cluster::new(6);
-    let (shredded, other) = (cluster.block(VIEW, 5_000, 1), cluster.block(VIEW, 5_000, 2));
+    let shredded = cluster.block(VIEW, 5_000, 1);
     let (me, liar, voter) = (receiver(&cluster, 0), receiver(&cluster, 1), receiver(&cluster, 2));
     let mut node = cluster.node(me);
-    let (liar_node, mut voter_node) = (server(&cluster, liar, &other), server(&cluster, voter, &shredded));
+    let mut voter_node = server(&cluster, voter, &shredded);
     assert!(node.want(NOW, VIEW, shredded.block.digest(), holders(&[liar, voter])));
     let mut lies = 0;
     while let Some((peer, request)) = node.poll_request(NOW) {
@@ -161,13 +162,12 @@ fn a_bad_answer_keeps_the_request_and_is_charged_to_who_gave_it() {
         lies += 1;
         match &request {
             RepairRequest::Manifest(_) => {
-                let of_other = message::encode(&message::ManifestRequest { view: VIEW.0, digest: other.block.digest().0 });
-                let manifest = liar_node.serve_manifest(&of_other).unwrap();
-                assert_eq!(node.on_manifest(NOW, peer, &manifest), Err(RepairReject::BadProof));
-                assert_eq!(node.on_manifest(NOW, peer, &manifest), Err(RepairReject::Unrequested));
+                assert_eq!(node.on_manifest(NOW, peer, &[7; 90]), Err(RepairReject::BadProof));
+                assert_eq!(node.on_manifest(NOW, peer, &[7; 90]), Err(RepairReject::Unrequested));
             }
             RepairRequest::Shreds(_) => {
-                let lie = message(&other.slices[0], ShredIndex(0));
+                let mut lie = message(&shredded.slices[0], ShredIndex(0));
+                *lie.last_mut().unwrap() ^= 1;
                 assert_eq!(node.on_shred(NOW, &cluster.roster, peer, true, &lie), Err(ShredReject::BadProof));
                 assert_eq!(node.on_shred(NOW, &cluster.roster, peer, true, &lie), Err(ShredReject::Unrequested));
             }
@@ -180,6 +180,34 @@ fn a_bad_answer_keeps_the_request_and_is_charged_to_who_gave_it() {
         if evidence.accused == ValidatorIndex(liar) && evidence.offence == Offence::BadProof),
         "{events:?}"
     );
+}
+
+/// A request of a process that is gone was late on the way; its answer came to the process after it. The simulator found it (seed 90).
+#[test]
+fn answers_to_a_process_that_was_here_before_accuse_nobody_and_hold_nothing_up() {
+    let cluster = Cluster::new(6);
+    let (shredded, other) = (cluster.block(VIEW, 5_000, 1), cluster.block(VIEW, 5_000, 2));
+    let (me, voters) = (receiver(&cluster, 0), [receiver(&cluster, 1), receiver(&cluster, 2)]);
+    let mut node = cluster.node(me);
+    assert!(node.want(NOW, VIEW, shredded.block.digest(), holders(&voters)));
+    let (first, _) = node.poll_request(NOW).unwrap();
+    let of_other = message::encode(&message::ManifestRequest { view: VIEW.0, digest: other.block.digest().0 });
+    let manifest = server(&cluster, first.0, &other).serve_manifest(&of_other).unwrap();
+    assert_eq!(node.on_manifest(NOW, first, &manifest), Err(RepairReject::Unrequested));
+    let (second, request) = node.poll_request(NOW).expect("somebody else is asked at once");
+    assert_ne!(second, first);
+    let manifest = server(&cluster, second.0, &shredded).serve_manifest(request.bytes()).unwrap();
+    node.on_manifest(NOW, second, &manifest).unwrap();
+
+    let signed = message(&other.slices[0], ShredIndex(0));
+    let mut unsigned = signed.clone();
+    unsigned[SHRED_HEADER_BYTES - 64..SHRED_HEADER_BYTES].fill(0);
+    for answer in [signed, unsigned] {
+        let (peer, _) = node.poll_request(NOW).expect("shreds are missing");
+        assert_eq!(node.on_shred(NOW, &cluster.roster, peer, true, &answer), Err(ShredReject::Unrequested));
+    }
+    assert_eq!(events(&mut node), []);
+    assert!(node.poll_request(NOW).is_some(), "and somebody else again");
 }
 
 #[test]
