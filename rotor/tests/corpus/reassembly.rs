@@ -44,6 +44,7 @@ struct History {
     table: RelayTable,
     bytes_max: usize,
     outstanding_max: usize,
+    window_views: u64,
     now: Nanos,
     finalized: View,
     current: View,
@@ -67,6 +68,7 @@ impl History {
             table: cluster.table(),
             bytes_max: config.bytes_max,
             outstanding_max: config.outstanding_max,
+            window_views: config.window_views,
             now: Nanos(1),
             finalized: View::GENESIS,
             current: View(1),
@@ -192,7 +194,8 @@ impl History {
         while self.node.poll_relay().is_some() {}
         assert!(self.wanted || self.node.bytes_held() <= self.bytes_max, "{} B held", self.node.bytes_held());
         assert!(self.node.requests_outstanding() <= self.outstanding_max);
-        assert!(self.node.views_held() <= VIEWS as usize + 1);
+        // Evidence against a peer stands with its view, whether anybody made a block of that or not.
+        assert!(self.node.views_held() as u64 <= self.current.0 + self.window_views);
         let counted = self.node.counts().shreds_stored + self.node.rejects().iter().sum::<u64>();
         assert!((self.delivered..=self.delivered + self.announced).contains(&counted), "{} delivered, {counted} counted", self.delivered);
     }
