@@ -3,7 +3,7 @@
 //!
 //! The macros of the standard library panic when nobody reads. Those of the same names below are the ones this crate sees: they write what can
 //! be written and remember the first failure of stdout. A reader that left is the reader's wish; anything else (a full disk behind `> file`)
-//! ends the command with 1 when its work is done, see [`lost`].
+//! ends the command with 1 when its work is done, see `lost`.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};

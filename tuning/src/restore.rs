@@ -1,7 +1,7 @@
 //! Putting values back, together with what moves along.
 //!
 //! The kernel moves more than it is told: other offloads go with the one they depend on; a driver that is given other channels or rings makes
-//! its indirection table, its queues' CPU masks and the CPUs of its interrupts anew. So whoever changes a value looks at its [`neighbours`]
+//! its indirection table, its queues' CPU masks and the CPUs of its interrupts anew. So whoever changes a value looks at its `neighbours`
 //! before, and whoever puts values back names every neighbour's value as well.
 //!
 //! Values are put back last first, round by round, until a whole round found nothing to do: a table needs its channels, channels move tables,

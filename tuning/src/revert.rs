@@ -3,7 +3,7 @@
 //! A value is put back when it is one that we wrote, or when a crash cut its change in this boot. A value that somebody else changed is
 //! theirs: it is left, reported, and stays in the journal until `force`. After a reboot most values are the boot's; those are left for good.
 //!
-//! Values that move along with others ([`neighbours`](crate::restore::neighbours)) are looked at before the first write and put back with the rest:
+//! Values that move along with others (the neighbours of `restore`) are looked at before the first write and put back with the rest:
 //! a table that somebody set between apply and revert is theirs, and stays although its channels change under it.
 //!
 //! The journal is closed only after every value was read back at the end; until then a crash changes nothing: the next revert starts over,

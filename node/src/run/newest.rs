@@ -221,7 +221,7 @@ mod tests {
     fn a_cluster_that_was_copied_as_a_whole_is_trusted_and_a_single_copy_is_not() {
         let (one, other) = (validator(), validator());
         let trust = || trust_all_or_none([one.layout.votes.as_path(), other.layout.votes.as_path()]).unwrap();
-        (one.judge(&[7]), other.judge(&[7]));
+        assert_eq!((one.judge(&[7]), other.judge(&[7])), (None, None));
         one.copy();
         trust();
         assert_eq!((one.judge(&[7]), other.judge(&[7])), (Some(Doubt::Copied), None));
