@@ -241,7 +241,7 @@ impl axum::serve::Listener for Leased {
         }
         let (connection, given_up) = oneshot::channel();
         self.open.push_back(connection);
-        (Lease { stream, ends: Box::pin(tokio::time::sleep(LEASE)), given_up }, from)
+        (Lease { stream, ends: Box::pin(tokio::time::sleep(LEASE)), given_up, over: false }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -254,12 +254,16 @@ struct Lease {
     stream: TcpStream,
     ends: Pin<Box<Sleep>>,
     given_up: oneshot::Receiver<()>,
+    /// One of the two has come; neither is asked again.
+    over: bool,
 }
 
 impl Lease {
     fn is_over(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let over = self.ends.as_mut().poll(context).is_ready() || Pin::new(&mut self.given_up).poll(context).is_ready();
-        if over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        if !self.over {
+            self.over = self.ends.as_mut().poll(context).is_ready() || Pin::new(&mut self.given_up).poll(context).is_ready();
+        }
+        if self.over { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
     }
 }
 
