@@ -11,4 +11,5 @@ pub mod ring;
 pub mod service;
 pub mod session;
 pub(crate) mod sys;
+pub mod tap;
 pub mod xdp;

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use samara_dataplane::session::{DropReason, Opened, SessionConfig, SessionLimits, Sessions};
+use samara_dataplane::session::{COOKIE_BYTES, DropReason, INIT_BYTES, Opened, RESPONSE_BYTES, SessionConfig, SessionLimits, Sessions};
 use samara_types::datagram::DATAGRAM_BYTES_MAX;
 use samara_types::{ChainId, Digest, MessageKind, Nanos, ValidatorIndex};
 
@@ -75,7 +75,7 @@ fn a_bad_datagram_and_a_good_one_allocate_nothing() {
     let before = allocations();
     for round in 0..20_000u32 {
         // Random bytes dressed as each type, at the exact lengths of handshakes too.
-        let len = [round as usize % DATAGRAM_BYTES_MAX, 185, 117, 48][round as usize % 4];
+        let len = [round as usize % DATAGRAM_BYTES_MAX, INIT_BYTES, RESPONSE_BYTES, COOKIE_BYTES][round as usize % 4];
         noise.fill(&mut buffer[..len]);
         buffer[..4].copy_from_slice(&[1 + (round / 4 % 4) as u8, 1, 0, 0]);
         let opened = receiver.open(now, ([9, 9, round as u8, 9], 9).into(), &mut buffer[..len]);

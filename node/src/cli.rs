@@ -1,12 +1,14 @@
 //! The command line (DESIGN section 6: names and flags are a stable contract).
 
 use crate::bench::{self, BenchArgs};
+use crate::capture::{self, CaptureArgs};
 use crate::config::Prepared;
 use crate::doctor::{self, DoctorArgs};
 use crate::exit::{Exit, one_line};
 use crate::load::source::SENDERS_MAX;
 use crate::manual::{self, ManualArgs};
 use crate::monitor::{self, MonitorArgs};
+use crate::replay::{self, ReplayArgs};
 use crate::sim::{self, SimArgs};
 use crate::tune::{self, TuneArgs};
 use crate::units::{At, parse_at, parse_duration, parse_size};
@@ -44,6 +46,10 @@ pub enum Command {
     Load(LoadArgs),
     /// Read the data of a stopped or running validator.
     Inspect(InspectArgs),
+    /// Record what a running validator receives and sends, as pcapng.
+    Capture(CaptureArgs),
+    /// Play a capture once more, into a validator machine or at a port.
+    Replay(ReplayArgs),
     /// Measure our code beside its rivals in the same run.
     Bench(BenchArgs),
     /// Watch running validators in a terminal.
@@ -400,6 +406,8 @@ fn dispatch(command: Command) -> Result<(), Exit> {
         Command::Submit(args) => load::submit::command(&args),
         Command::Load(args) => load::command(&args),
         Command::Inspect(args) => inspect::command(&args.what),
+        Command::Capture(args) => capture::command(&args),
+        Command::Replay(args) => replay::command(&args),
         Command::Bench(args) => bench::command(&args),
         Command::Monitor(args) => monitor::command(&args),
         Command::Doctor(args) => doctor::command(&args),

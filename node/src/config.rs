@@ -68,6 +68,8 @@ pub struct Layout {
     pub inputs: PathBuf,
     /// The last published `NodeSnapshot`.
     pub metrics: PathBuf,
+    /// The socket through which the validator's owner looks on.
+    pub door: PathBuf,
 }
 
 impl Layout {
@@ -79,6 +81,7 @@ impl Layout {
             blocks: data.join("blocks"),
             inputs: data.to_path_buf(),
             metrics: data.with_file_name("metrics.json"),
+            door: data.join("door.sock"),
         }
     }
 }

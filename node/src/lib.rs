@@ -10,6 +10,7 @@ mod stdio;
 
 pub mod bench;
 pub mod bridge;
+pub mod capture;
 pub mod cli;
 pub mod coding;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod manual;
 pub mod metrics;
 pub mod monitor;
 pub mod netns;
+pub mod replay;
 pub mod run;
 pub mod service;
 pub mod sim;

@@ -17,9 +17,10 @@ pub mod newest;
 mod recorder;
 mod recover;
 mod strip;
-mod wire;
+pub(crate) mod wire;
 
 use crate::bridge::{ToHot, ToService};
+use crate::capture::{About, Door};
 use crate::cli::TransportArg;
 use crate::config::{Prepared, WaitMode};
 use crate::exit::{Exit, one_line};
@@ -74,6 +75,7 @@ struct Started {
     service: service::ServiceHandle,
     watchdog: Watchdog,
     metrics: Option<Endpoint>,
+    door: Option<Door>,
     manager: Option<manager::Manager>,
 }
 
@@ -93,7 +95,8 @@ impl Started {
         let roster = Arc::new(recover::roster_of(prepared));
         let recovered = recover::recover(prepared, store.as_ref(), &roster)?;
         let sessions = Sessions::new(session_config(prepared, boot_ns), recover::random_seed()?);
-        let links = core::Links { to_service, from_service, stop: Arc::clone(&stop), dump, rung };
+        let local = ports.hot.local_addr();
+        let links = core::Links { to_service, from_service, stop: Arc::clone(&stop), dump, rung: rung.clone() };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
         let mut reactor = HotReactor::new(ports.hot, sessions, core, hot_config(prepared, base));
         let shards = ports.shards.into_iter().enumerate().map(|(number, port)| (port, shard_config(prepared, number))).collect();
@@ -104,9 +107,10 @@ impl Started {
         let mut service = service::start(service).map_err(service_exit)?;
         tracing::info!(client = %service.client_address(), sync = %service.sync_address(), "service reactor");
         let watchdog = watch(&reactor, &mut service)?;
+        let door = open_door(prepared, &reactor, local, rung);
         let stats = reactor.stats();
         let manager = manager::Manager::start(move || stats.snapshot().passes[0], published, stop);
-        Ok(Started { reactor, service, watchdog, metrics, manager })
+        Ok(Started { reactor, service, watchdog, metrics, door, manager })
     }
 
     fn run(self) -> Result<(), Exit> {
@@ -114,6 +118,7 @@ impl Started {
         let failure = core.into_failure();
         drop(self.watchdog);
         drop(self.metrics);
+        drop(self.door);
         drop(self.manager);
         self.service.join().map_err(Exit::failed)?;
         tracing::info!("stopped");
@@ -129,6 +134,23 @@ fn endpoint(prepared: &Prepared, reactor: &HotReactor<core::Core>, service: &mut
     let chain = samara_types::digest::hex(&prepared.genesis.chain.0);
     let source = Source::new(Arc::clone(&service.published), reactor.stats(), layout, chain);
     Some(Endpoint::start(listen, &directory, source))
+}
+
+/// The socket for `samara capture`. A validator runs as well without it.
+fn open_door(prepared: &Prepared, reactor: &HotReactor<core::Core>, local: std::net::SocketAddr, rung: String) -> Option<Door> {
+    let addresses: Vec<_> = prepared.genesis.addresses.iter().map(|addresses| addresses.datagram).collect();
+    let own = addresses[prepared.me.at()];
+    let about = About {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        chain: samara_types::digest::hex(&prepared.genesis.chain.0),
+        seat: prepared.me.0,
+        local: if local.ip().is_unspecified() { own } else { local },
+        rung,
+        addresses,
+    };
+    let path = &prepared.config.layout.door;
+    let door = Door::open(path, vec![reactor.tap()], about);
+    door.inspect_err(|error| tracing::warn!(%error, path = %path.display(), "no door for captures")).ok()
 }
 
 /// Looks after both reactors: pokes the executor out of glommio's lost wake-up window, and says when one stands still.

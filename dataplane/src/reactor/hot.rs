@@ -19,6 +19,7 @@ use crate::counters::{HotSnapshot, HotStats, Regime, Stage};
 use crate::frame::Frame;
 use crate::port::Port;
 use crate::session::{Opened, Sessions};
+use crate::tap::TapHandle;
 
 /// What runs on a hot reactor: a validator machine with its rings and its vote log.
 pub trait Handler {
@@ -174,6 +175,11 @@ impl<H: Handler> HotReactor<H> {
         Arc::clone(&self.stats)
     }
 
+    /// The tap on what it receives and sends, for other threads.
+    pub fn tap(&self) -> TapHandle {
+        self.queues.tap.handle()
+    }
+
     /// Runs until the handler stops; returns it.
     pub fn run(mut self) -> H {
         if let Some(core) = self.config.core {
@@ -228,11 +234,16 @@ impl<H: Handler> HotReactor<H> {
     /// Notes where the message of a frame lies, if it is one and its class admits it.
     fn open(&mut self, now: Nanos, at: usize, frame: &mut Frame) {
         let from = frame.peer();
-        if let Opened::Message { peer, kind, start, len } = self.sessions.open(now, from, frame)
-            && self.admission.admit(now, peer, kind, len).is_ok()
-        {
-            self.messages.push(Located { frame: at, peer, kind, start, len });
+        self.queues.tap.arriving(frame);
+        let opened = self.sessions.open(now, from, frame);
+        let mut refused = None;
+        if let Opened::Message { peer, kind, start, len } = opened {
+            match self.admission.admit(now, peer, kind, len) {
+                Ok(_) => self.messages.push(Located { frame: at, peer, kind, start, len }),
+                Err(reason) => refused = Some(reason),
+            }
         }
+        self.queues.tap.arrived(from, frame, opened, refused);
     }
 
     /// Gives the messages of the opened frames to the handler.
@@ -260,6 +271,7 @@ impl<H: Handler> HotReactor<H> {
                 break;
             };
             frame.set_len(len);
+            self.queues.tap.leaving_session(to, &frame);
             self.port.tx(frame, to);
             sent += 1;
         }
@@ -289,6 +301,7 @@ impl<H: Handler> HotReactor<H> {
         let places = self.port.conservation();
         assert!(places.holds(), "frames went missing: {places:?}");
         assert_eq!(places.held, self.queues.held(), "outside a burst only the outbox holds frames");
+        self.queues.tap.refresh();
         self.publish(now);
         self.handler.on_housekeeping(now, &self.stats);
     }

@@ -17,6 +17,7 @@ use super::shard::Lanes;
 use crate::frame::Frame;
 use crate::port::Port;
 use crate::session::{Link, SealError, Sessions};
+use crate::tap::Tap;
 
 /// Why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,10 +85,18 @@ impl Default for OutboxLimits {
     }
 }
 
+/// A sealed message waiting for the port.
+struct Queued {
+    frame: Frame,
+    to: SocketAddr,
+    peer: ValidatorIndex,
+    kind: MessageKind,
+}
+
 /// What the outbox keeps between passes.
 pub struct OutboxQueues {
     limits: OutboxLimits,
-    queues: [VecDeque<(Frame, SocketAddr)>; 4],
+    queues: [VecDeque<Queued>; 4],
     reserve: Vec<Frame>,
     order: Vec<ValidatorIndex>,
     pub(super) lanes: Lanes,
@@ -95,6 +104,8 @@ pub struct OutboxQueues {
     pub sent: [u64; 4],
     /// Messages given up, by class and reason.
     pub unsent: [[u64; Unsent::ALL.len()]; 4],
+    /// Sees what is received and sent while somebody looks on.
+    pub(super) tap: Tap,
 }
 
 impl OutboxQueues {
@@ -112,6 +123,7 @@ impl OutboxQueues {
             lanes: Lanes::default(),
             sent: [0; 4],
             unsent: [[0; Unsent::ALL.len()]; 4],
+            tap: Tap::default(),
         }
     }
 
@@ -143,14 +155,17 @@ impl OutboxQueues {
 
     /// Gives all frames back to the port.
     pub fn clear(&mut self, port: &mut dyn Port) {
-        let queued = self.queues.iter_mut().flat_map(|queue| queue.drain(..).map(|(frame, _)| frame));
+        let queued = self.queues.iter_mut().flat_map(|queue| queue.drain(..).map(|queued| queued.frame));
         queued.chain(self.reserve.drain(..)).for_each(|frame| port.release(frame));
     }
 
     fn hand_over(&mut self, class: Class, most: usize, port: &mut dyn Port) -> usize {
         let queue = &mut self.queues[class as usize];
         let count = most.min(queue.len());
-        queue.drain(..count).for_each(|(frame, to)| port.tx(frame, to));
+        for Queued { frame, to, peer, kind } in queue.drain(..count) {
+            self.tap.leaving(to, peer, kind, &frame);
+            port.tx(frame, to);
+        }
         self.sent[class as usize] += count as u64;
         count
     }
@@ -173,23 +188,24 @@ impl OutboxQueues {
         let victim = [Class::Low, Class::Normal, Class::High]
             .into_iter()
             .find(|victim| *victim >= class && !self.queues[*victim as usize].is_empty())?;
-        let (mut frame, _) = self.queues[victim as usize].pop_front()?;
+        let mut frame = self.queues[victim as usize].pop_front()?.frame;
         self.give_up(victim, Unsent::Displaced);
         frame.set_len(frame.capacity());
         Some(frame)
     }
 
-    fn enqueue(&mut self, class: Class, frame: Frame, to: SocketAddr, port: &mut dyn Port) {
+    fn enqueue(&mut self, queued: Queued, port: &mut dyn Port) {
+        let class = queued.kind.class();
         let queue = &mut self.queues[class as usize];
         if queue.len() < self.limits.queued[class as usize] {
-            queue.push_back((frame, to));
+            queue.push_back(queued);
         } else if class == Class::Critical {
             // Its turn at the port comes early rather than never.
             self.hand_over(class, usize::MAX, port);
-            self.queues[class as usize].push_back((frame, to));
-        } else if let Some((oldest, _)) = queue.pop_front() {
-            queue.push_back((frame, to));
-            port.release(oldest);
+            self.queues[class as usize].push_back(queued);
+        } else if let Some(oldest) = queue.pop_front() {
+            queue.push_back(queued);
+            port.release(oldest.frame);
             self.give_up(class, Unsent::Displaced);
         }
     }
@@ -232,7 +248,8 @@ impl<'a> Outbox<'a> {
         match self.sessions.seal(self.now, to, kind, message, &mut frame) {
             Ok((len, address)) => {
                 frame.set_len(len);
-                self.queues.enqueue(class, frame, address, self.port);
+                self.queues.tap.sealed(address, to, kind, message, &frame);
+                self.queues.enqueue(Queued { frame, to: address, peer: to, kind }, self.port);
             }
             Err(reason) => {
                 self.port.release(frame);

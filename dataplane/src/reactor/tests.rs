@@ -18,6 +18,8 @@ use crate::session::{DropReason, Opened, SessionConfig, SessionLimits, Sessions}
 use samara_types::datagram::DATAGRAM_BYTES_MAX;
 use samara_types::{ChainId, Class, Digest, MessageKind, Nanos, Received, ValidatorIndex};
 
+mod tap;
+
 fn sessions(me: usize, addresses: &[SocketAddr]) -> Sessions {
     let secret = |i: usize| *blake3::hash(&[i as u8]).as_bytes();
     let public = |i: usize| x25519_dalek::x25519(secret(i), x25519_dalek::X25519_BASEPOINT_BYTES);

@@ -43,6 +43,7 @@ pub use link::Link;
 pub use reason::{DropReason, SealError};
 pub use transport::{Cipher, CipherSet};
 pub use window::WINDOW as REPLAY_WINDOW;
+pub use wire::{COOKIE_BYTES, INIT_BYTES, MAC_BYTES, NOISE_INIT_BYTES, NOISE_RESPONSE_BYTES, RESPONSE_BYTES};
 
 use dial::{Peer, Reply};
 use directory::inner_header;

@@ -1,7 +1,7 @@
 //! Handshake datagrams on the wire.
 //!
 //! ```text
-//! init      | header: receiver 0, counter = sender's index | Noise IK message 1: 137 | mac 16 | cookie 16 |  185 B
+//! init      | header: receiver 0, counter = sender's index | Noise IK message 1: 141 | mac 16 | cookie 16 |  189 B
 //! response  | header: receiver = initiator's index         | Noise IK message 2:  85 | mac 16 |              117 B
 //! cookie    | header: receiver = initiator's index         | cookie 16 | mac of the init answered 16 |         48 B
 //! payload 1 : cluster fingerprint 32, stamp 8, sender's index 4, ciphers 1        payload 2 : fingerprint 32, sender's index 4, cipher 1

@@ -27,7 +27,8 @@ impl StageClock {
         self.began = self.mark;
     }
 
-    fn spent(&mut self, stage: Stage) {
+    /// The time since the last call went into `stage`.
+    pub fn spent(&mut self, stage: Stage) {
         let now = Instant::now();
         self.ns[stage as usize] += u64::try_from((now - self.mark).as_nanos()).unwrap_or(u64::MAX);
         self.mark = now;

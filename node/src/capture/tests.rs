@@ -1,0 +1,170 @@
+//! The door and who knocks, without a reactor behind it.
+
+use super::door::{About, Door};
+use super::ends::Ends;
+use super::protocol::{Filter, Hello, Request, end_record, record_bytes, split_record};
+use super::source::{Next, Source};
+use super::writer::comment;
+use samara_dataplane::class::ClassReject;
+use samara_dataplane::session::DropReason;
+use samara_dataplane::tap::{NO_PEER, RECORD_BYTES, RecordHeader, SNAPLEN_MAX, Tap, Verdict};
+use samara_types::MessageKind;
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromZeros, IntoBytes};
+
+const FILTER: Filter = Filter { kinds: u64::MAX, received: true, sent: true };
+const REQUEST: Request = Request { opened: false, snaplen: 100, ring_bytes: 64 << 10, filter: FILTER };
+
+fn about() -> About {
+    let addresses = vec!["10.0.0.1:7".parse().unwrap(), "10.0.0.2:7".parse().unwrap()];
+    Hello { version: "0".into(), chain: "ab".into(), seat: 1, local: addresses[1], rung: "udp".into(), addresses }
+}
+
+fn door(directory: &Path) -> (Door, Tap, PathBuf) {
+    let (path, tap) = (directory.join("door.sock"), Tap::default());
+    (Door::open(&path, vec![tap.handle()], about()).unwrap(), tap, path)
+}
+
+fn connect(path: &Path, request: &Request) -> Result<Source, crate::exit::Exit> {
+    Source::connect(|| Ok(path.to_owned()), request, None, &Ends::new(None, None).unwrap())
+}
+
+/// Whatever comes until the end.
+fn until_end(source: &mut Source) -> Option<u64> {
+    loop {
+        if let Next::End(lost) = source.next_record().unwrap() {
+            return lost;
+        }
+    }
+}
+
+#[test]
+fn the_door_is_its_owners_and_goes_with_the_validator() {
+    let directory = tempfile::tempdir().unwrap();
+    // Left by a killed predecessor.
+    std::fs::write(directory.path().join("door.sock"), "").unwrap();
+    let (door, _tap, path) = door(directory.path());
+    let metadata = std::fs::metadata(&path).unwrap();
+    assert!(metadata.file_type().is_socket());
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    drop(door);
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_path_longer_than_a_socket_name_is_no_obstacle() {
+    let directory = tempfile::tempdir().unwrap();
+    let deep = directory.path().join("d".repeat(120));
+    std::fs::create_dir(&deep).unwrap();
+    let (_door, _tap, path) = door(&deep);
+    assert_eq!(connect(&path, &REQUEST).unwrap().hello(), &about());
+}
+
+#[test]
+fn one_capture_at_a_time_and_the_next_after_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_door, _tap, path) = door(directory.path());
+    let mut first = connect(&path, &REQUEST).unwrap();
+    let refused = connect(&path, &REQUEST).err().unwrap();
+    assert!(refused.code() == 1 && refused.to_string().contains("another capture"), "{refused}");
+    first.hang_up();
+    assert_eq!(until_end(&mut first), Some(0), "a capture that hangs up hears the last word");
+    let mut second = connect(&path, &REQUEST).unwrap();
+    second.hang_up();
+    until_end(&mut second);
+}
+
+#[test]
+fn a_capture_that_vanishes_frees_the_tap() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_door, _tap, path) = door(directory.path());
+    drop(connect(&path, &REQUEST).unwrap());
+    // The door looks every 2 ms; until then the tap is taken. The wait is bounded by the test runner.
+    while connect(&path, &REQUEST).is_err() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_validator_that_stops_ends_its_captures() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, _tap, path) = door(directory.path());
+    let mut source = connect(&path, &REQUEST).unwrap();
+    let ended = std::thread::spawn(move || until_end(&mut source));
+    drop(door);
+    assert_eq!(ended.join().unwrap(), Some(0));
+    let gone = connect(&path, &REQUEST).err().unwrap();
+    assert!(gone.code() == 2 && gone.to_string().contains("a running validator"), "{gone}");
+}
+
+#[test]
+fn nonsense_at_the_door_is_answered_with_one_line_or_an_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_door, _tap, path) = door(directory.path());
+    let answer = |request: &[u8]| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(request).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    for bad in [&b"hello\n"[..], b"{}\n", b"\xff\xfe\n", br#"{"opened":1}"#] {
+        let answer = answer(bad);
+        assert!(answer.is_empty() || answer.starts_with("{\"error\":\"not a request"), "{answer}");
+    }
+    assert_eq!(answer(&vec![b'x'; 70_000]), "", "a line without an end");
+    for (key, request) in [
+        ("snaplen", Request { snaplen: 0, ..REQUEST }),
+        ("snaplen", Request { snaplen: 4096, ..REQUEST }),
+        ("ring", Request { ring_bytes: 1, ..REQUEST }),
+        ("ring", Request { ring_bytes: u64::MAX, ..REQUEST }),
+    ] {
+        let refused = connect(&path, &request).err().unwrap().to_string();
+        assert!(refused.contains(key) && refused.contains("allowed is"), "{refused}");
+    }
+    connect(&path, &REQUEST).unwrap();
+}
+
+#[test]
+fn records_are_split_at_every_cut_and_an_impossible_one_is_refused() {
+    let mut header = RecordHeader { stored: U32::new(5), ..RecordHeader::new_zeroed() };
+    let bytes = [header.as_bytes(), &[1, 2, 3, 4, 5, 99][..]].concat();
+    for cut in 0..RECORD_BYTES + 5 {
+        assert_eq!(split_record(&bytes[..cut]), Ok(None));
+    }
+    let (read, datagram) = split_record(&bytes).unwrap().unwrap();
+    assert_eq!((read, datagram, record_bytes(datagram)), (header, &[1, 2, 3, 4, 5][..], RECORD_BYTES + 5));
+    header.stored = U32::new(SNAPLEN_MAX as u32 + 1);
+    assert!(split_record(header.as_bytes()).is_err());
+    assert_eq!(split_record(end_record(7).as_bytes()).unwrap().unwrap().0.unix_ns.get(), 7);
+}
+
+#[test]
+fn comments_say_what_the_validator_knew() {
+    let with = |verdict: u8, reason: u8, kind: u8, peer: u16, sent| {
+        comment(&RecordHeader { verdict, reason, kind, peer: U16::new(peer), ..RecordHeader::new_zeroed() }, sent)
+    };
+    let vote = MessageKind::Vote as u8;
+    assert_eq!(with(Verdict::Message as u8, 0, vote, 3, false), "vote from validator 3");
+    assert_eq!(with(Verdict::Message as u8, 0, vote, 3, true), "vote to validator 3");
+    assert_eq!(with(Verdict::Session as u8, 0, 0, NO_PEER, true), "session");
+    assert_eq!(with(Verdict::Dropped as u8, DropReason::Replayed as u8, 0, NO_PEER, false), "dropped: replayed");
+    assert_eq!(with(Verdict::Refused as u8, ClassReject::Rate as u8, vote, 2, false), "vote refused: rate from validator 2");
+    assert_eq!(with(Verdict::Dropped as u8, 255, 0, NO_PEER, false), "dropped: unknown");
+    assert_eq!(with(9, 0, 0, NO_PEER, false), "unknown");
+}
+
+#[test]
+fn waiting_for_a_validator_ends_when_the_time_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let ends = Ends::new(None, None).unwrap();
+    let find = || Ok(directory.path().join("door.sock"));
+    let refused = Source::connect(find, &REQUEST, Some(Duration::from_millis(30)), &ends).err().unwrap();
+    assert_eq!(refused.code(), 2);
+}
