@@ -20,8 +20,10 @@ fn code_word() -> CodeWord {
 /// Leaves of a burst, the tree of a code word, proofs.
 fn hashing(c: &mut Criterion) {
     let word = code_word();
-    let chunks: Vec<Unhashed<'_>> =
-        (0..TOTAL).map(|at| ShredIndex(at * 37 % TOTAL)).map(|index| Unhashed { chunk: word.chunk(index), index, total: TOTAL }).collect();
+    let chunks: Vec<Unhashed<'_>> = (0..TOTAL)
+        .map(|at| ShredIndex(at.wrapping_mul(37) % TOTAL))
+        .map(|index| Unhashed { chunk: word.chunk(index), index, total: TOTAL })
+        .collect();
     let mut group = c.benchmark_group("leaves");
     for count in [1usize, 2, 4, 8, 16, 64] {
         group.throughput(Throughput::Bytes(count as u64 * 1024));

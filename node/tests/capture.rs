@@ -103,7 +103,7 @@ impl Six {
     fn load(&self, tps: u64, count: u64) {
         let doors = self.genesis.addresses.iter().map(|addresses| addresses.client).collect();
         let content = Content::Random { tx_size: 700, seed: 11 };
-        let plan = Plan { chain: self.genesis.chain, doors, tps, count: Some(count), content };
+        let plan = Plan { chain: self.genesis.chain, doors, tps, count: Some(count), content, senders: 1 };
         let outcome = Engine::new(plan, Arc::new(Gauges::default())).run(|| true, PATIENCE);
         assert_eq!((outcome.finalized, outcome.unanswered), (count, 0), "{:?}", outcome.rejected);
     }

@@ -130,7 +130,7 @@ impl Puppet {
         }
     }
 
-    /// Without transactions its blocks would be empty, and none of them coded.
+    /// Without transactions its blocks would be empty, and none of them would travel through relays.
     fn verified(&self, payload: &[u8]) -> Vec<VerifiedTransaction> {
         let raw = iterate(payload).map_while(Result::ok).map(|transaction| transaction.bytes().to_vec()).collect();
         verify_batch(&self.chain, raw).into_iter().flatten().collect()
