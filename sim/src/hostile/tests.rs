@@ -48,13 +48,15 @@ fn offences(kind: Kind) -> (Vec<Offence>, Vec<Offence>) {
     match kind {
         // Its votes go to parts; who is stuck hears all of them again.
         Kind::Equivocator | Kind::TripleEquivocator => (vec![LeaderEquivocation], vec![VoteEquivocation]),
-        Kind::AllSigner | Kind::Conflicter => (vec![VoteEquivocation], vec![]),
+        Kind::AllSigner => (vec![], vec![VoteEquivocation]),
+        Kind::Conflicter => (vec![VoteEquivocation], vec![]),
         Kind::Impersonator => (vec![BadCertificate], vec![BadVoteSignature, WrongSeat, BadProof]),
-        Kind::Flooder => (vec![], vec![BadVoteSignature, BadCertificate, WrongSeat, BadProof]),
+        Kind::Flooder => (vec![], vec![BadVoteSignature, BadCertificate, WrongSeat, BadProof, LeaderEquivocation]),
         Kind::WrongEpoch => (vec![BadVoteSignature], vec![BadProof, BadCertificate]),
-        Kind::Liar => (vec![BadProof], vec![]),
+        // Only whoever asks it is lied to.
+        Kind::Liar => (vec![], vec![BadProof]),
         Kind::Miscoder => (vec![MalformedBlock], vec![LeaderEquivocation]),
-        Kind::BadProposer => (vec![InvalidBlock], vec![MalformedBlock]),
+        Kind::BadProposer => (vec![InvalidBlock], vec![MalformedBlock, VoteEquivocation, WrongSeat]),
         Kind::Twins => (vec![LeaderEquivocation], vec![VoteEquivocation]),
         _ => (vec![], vec![]),
     }
