@@ -114,7 +114,6 @@ impl Filter {
         }
         // R7 = bytes of header and datagram, R8 = bytes of the datagram.
         load_length(p, R7, 2);
-        p.jump_if(When::Less, R7, (IPV4_BYTES + UDP_BYTES) as u32, pass);
         self.judge_udp(p, IPV4_BYTES, redirect, pass);
     }
 
@@ -135,12 +134,12 @@ impl Filter {
         p.load(Width::Two, R5, R4, IPV6_BYTES as i16 + 6);
         p.jump_if(When::Equal, R5, 0, pass); // a checksum of zero is forbidden
         load_length(p, R7, 4);
-        p.jump_if(When::Less, R7, UDP_BYTES as u32, pass);
         p.add(R7, IPV6_BYTES);
         self.judge_udp(p, IPV6_BYTES, redirect, pass);
     }
 
-    /// With the length of the IP packet in R7: the frame holds it, it holds the datagram, and the datagram is for our port.
+    /// With the length of the IP packet in R7: the frame holds it, it holds the datagram (so it is no shorter than the headers), and the datagram
+    /// is for our port.
     fn judge_udp(&self, p: &mut Assembler, header_bytes: i32, redirect: Label, pass: Label) {
         p.copy(R5, R4);
         p.add_register(R5, R7);

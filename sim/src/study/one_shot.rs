@@ -120,7 +120,7 @@ fn relayed(slices: &[(usize, usize)], proposer: usize, normal: &mut Normal) -> V
     let mut whole = vec![0; VALIDATORS];
     let mut sent = 0;
     for (needed, total) in slices {
-        let mut shreds: Vec<Vec<u32>> = vec![Vec::with_capacity(*total); VALIDATORS];
+        let mut shreds: Vec<Vec<u32>> = vec![Vec::new(); VALIDATORS];
         for _ in 0..*total {
             let relay = (proposer + 1 + sent % (VALIDATORS - 1)) % VALIDATORS;
             sent += 1;

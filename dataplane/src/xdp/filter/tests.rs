@@ -269,7 +269,8 @@ fn forced(jump: Instruction, taken: bool) -> Instruction {
 fn every_branch_of_the_program_decides_some_packet() {
     let Some(filter) = Loaded::new(ours(), true) else { return };
     let cuts = good().into_iter().flat_map(|(_, packet)| (SHORTEST..packet.len()).map(move |len| packet[..len].to_vec()));
-    let packets: Vec<_> = good().into_iter().chain(foreign()).map(|(_, packet)| packet).chain(cuts).collect();
+    let other_type = ethernet(&[], 0x0801, &ipv4(17, &udp(b"x")));
+    let packets: Vec<_> = good().into_iter().chain(foreign()).map(|(_, packet)| packet).chain(cuts).chain([other_type]).collect();
     let verdicts: Vec<_> = packets.iter().map(|packet| filter.takes(packet)).collect();
     let code = ours().program(std::os::fd::AsRawFd::as_raw_fd(&filter.map));
     let (mut conditional, mut refused) = (0, 0);
