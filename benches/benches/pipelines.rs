@@ -28,10 +28,10 @@ fn hashing(c: &mut Criterion) {
     for count in [1usize, 2, 4, 8, 16, 64] {
         group.throughput(Throughput::Bytes(count as u64 * 1024));
         group.bench_function(BenchmarkId::new("together", count), |b| {
-            b.iter(|| hash_burst(black_box(&chunks[..count]), |_, leaf| drop(black_box(leaf))));
+            b.iter(|| hash_burst(black_box(&chunks[..count]), |_, leaf| _ = black_box(leaf)));
         });
         group.bench_function(BenchmarkId::new("one_by_one", count), |b| {
-            b.iter(|| chunks[..count].iter().for_each(|one| drop(black_box(Leaf::of(black_box(one.chunk), one.index, one.total)))));
+            b.iter(|| chunks[..count].iter().for_each(|one| _ = black_box(Leaf::of(black_box(one.chunk), one.index, one.total))));
         });
     }
     group.finish();
