@@ -1,7 +1,6 @@
 //! An old copy of a validator's data, put back beside a chain that went on, in each way an operator would: its validator says that the log may be
 //! an old one, signs nothing in a view it may have signed in, catches up, and then signs again. Nobody holds anything against it.
 
-#[allow(dead_code)]
 mod processes;
 
 use processes::Validators;
