@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-seeds="${1:-200}"
+seeds="${1:-60}"
 commit=$(git rev-parse --verify --quiet HEAD || echo 00000000)
 first=$((16#${commit:0:8}))
 # The example makes cargo choose features as for tests; without it RocksDB would be compiled a second time.
