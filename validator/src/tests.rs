@@ -388,7 +388,9 @@ fn a_restarted_validator_serves_its_last_final_blocks() {
 fn certificates_that_come_in_one_burst_are_verified_under_one_equation() {
     const LAGGARD: usize = 5;
     let mut net = Net::new(6);
-    let captured: std::rc::Rc<std::cell::RefCell<Vec<(usize, Vec<u8>)>>> = std::rc::Rc::default();
+    /// Datagrams by their recipient.
+    type Captured = std::cell::RefCell<Vec<(usize, Vec<u8>)>>;
+    let captured: std::rc::Rc<Captured> = std::rc::Rc::default();
     let seen = std::rc::Rc::clone(&captured);
     net.filter = Box::new(move |from, to, kind, bytes| {
         let is_new = |bytes: &Vec<u8>| seen.borrow().iter().all(|(_, other)| other != bytes);

@@ -1,4 +1,4 @@
-//! A block journal without a disk, for tests and the simulator: [`Writes`] behind the rules of a body log.
+//! A block journal without a disk, for tests and the simulator: `writes::Writes` behind the rules of a body log.
 
 use super::BodyLog;
 use crate::log::{LogError, LogSequence};

@@ -1,4 +1,4 @@
-//! A vote log without a disk, for tests and the simulator: [`Writes`] behind the rules of a vote log.
+//! A vote log without a disk, for tests and the simulator: `writes::Writes` behind the rules of a vote log.
 
 use super::{LogError, LogSequence, Recovered, VoteLog};
 use crate::writes::{Torn, Writes};
