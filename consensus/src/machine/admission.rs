@@ -81,7 +81,7 @@ impl<A: Application> Consensus<A> {
     /// 32 in answer to one request.
     ///
     /// If one is bad the equation says no more than that. Each is looked at by itself then, and of every sender none behind its first bad
-    /// one: so a liar costs this once, before [`Input::Verified`] ends its credit.
+    /// one: so a liar costs this once, before [`super::Input::Verified`] ends its credit.
     pub fn verify_together(&mut self, burst: &[(ValidatorIndex, &ArchivedCertificate)]) -> Vec<Option<CertificateVerdict>> {
         let mut wanted: Vec<usize> = Vec::with_capacity(burst.len());
         for (at, (from, wire)) in burst.iter().enumerate() {

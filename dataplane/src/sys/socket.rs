@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -36,7 +36,7 @@ impl UdpSocket {
         let bytes = i32::try_from(buffer_bytes).unwrap_or(i32::MAX);
         grow(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes).map_err(failed("SO_RCVBUF"))?;
         grow(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes).map_err(failed("SO_SNDBUF"))?;
-        socket.bind(&address.into()).map_err(failed("bind"))?;
+        bind_when_free(&socket, address).map_err(failed("bind"))?;
         let local = socket.local_addr().map_err(failed("getsockname"))?.as_socket().expect("an IP socket has an IP address");
         let receive_buffer = socket.recv_buffer_size().map_err(failed("SO_RCVBUF"))?;
         let send_buffer = socket.send_buffer_size().map_err(failed("SO_SNDBUF"))?;
@@ -65,6 +65,22 @@ impl UdpSocket {
     /// The descriptor.
     pub(crate) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+/// How long an address that is taken may still be a dead predecessor's: the kernel ends the ring of a killed process, which holds its socket,
+/// after the process itself is gone.
+const BIND_PATIENCE: Duration = Duration::from_secs(2);
+
+fn bind_when_free(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let until = Instant::now() + BIND_PATIENCE;
+    loop {
+        match socket.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            result => return result,
+        }
     }
 }
 

@@ -270,7 +270,10 @@ fn every_branch_of_the_program_decides_some_packet() {
     let Some(filter) = Loaded::new(ours(), true) else { return };
     let cuts = good().into_iter().flat_map(|(_, packet)| (SHORTEST..packet.len()).map(move |len| packet[..len].to_vec()));
     let other_type = ethernet(&[], 0x0801, &ipv4(17, &udp(b"x")));
-    let packets: Vec<_> = good().into_iter().chain(foreign()).map(|(_, packet)| packet).chain(cuts).chain([other_type]).collect();
+    // One for each word of the address.
+    let other_words = (0..4).map(|word| patched(ethernet(&[], 0x86dd, &ipv6(17, &udp(b"x"))), 14 + 24 + 4 * word, &[9]));
+    let packets: Vec<_> =
+        good().into_iter().chain(foreign()).map(|(_, packet)| packet).chain(cuts).chain([other_type]).chain(other_words).collect();
     let verdicts: Vec<_> = packets.iter().map(|packet| filter.takes(packet)).collect();
     let code = ours().program(std::os::fd::AsRawFd::as_raw_fd(&filter.map));
     let (mut conditional, mut refused) = (0, 0);
