@@ -58,7 +58,7 @@ fn the_inputs_of_a_real_validator_lead_another_machine_to_the_same_decisions() {
         let replayed = replay(&file, &["--dir", directory.to_str().unwrap()]);
         let seen = document(&replayed);
         assert_eq!(replayed.status.code(), Some(0), "round {round}: {seen}");
-        assert!(seen["final_blocks"].as_u64().unwrap() > 5 && seen["inputs"] == seen["fed"], "round {round}: {seen}");
+        assert!(seen["final_blocks"].as_u64().unwrap() > 0 && seen["inputs"] == seen["fed"], "round {round}: {seen}");
         let chain = validators.inspect(WATCHED, "chain", &[]);
         assert!(chain["blocks"].as_array().unwrap().len() as u64 + 50 >= seen["height"].as_u64().unwrap(), "{seen}");
         let every: Vec<usize> = (0..6).collect();
