@@ -175,9 +175,9 @@ impl<H: Handler> HotReactor<H> {
         Arc::clone(&self.stats)
     }
 
-    /// The tap on what it receives and sends, for other threads.
-    pub fn tap(&self) -> TapHandle {
-        self.queues.tap.handle()
+    /// The taps on what it and its send shards receive and send, its own first, for other threads.
+    pub fn taps(&self) -> Vec<TapHandle> {
+        std::iter::once(self.queues.tap.handle()).chain(self.queues.lanes.taps()).collect()
     }
 
     /// Runs until the handler stops; returns it.

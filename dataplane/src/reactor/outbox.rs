@@ -245,10 +245,11 @@ impl<'a> Outbox<'a> {
         let Some(mut frame) = self.queues.frame_for(class, self.port) else {
             return self.queues.give_up(class, Unsent::NoFrame);
         };
+        self.queues.tap.sealing(message);
         match self.sessions.seal(self.now, to, kind, message, &mut frame) {
             Ok((len, address)) => {
                 frame.set_len(len);
-                self.queues.tap.sealed(address, to, kind, message, &frame);
+                self.queues.tap.sealed(address, to, kind, &frame);
                 self.queues.enqueue(Queued { frame, to: address, peer: to, kind }, self.port);
             }
             Err(reason) => {
