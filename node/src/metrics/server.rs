@@ -299,6 +299,8 @@ impl AsyncWrite for Lease {
         // Flushed when all of it was written.
         if std::mem::take(&mut self.answering) {
             self.asked = false;
+            // An end that was not told is now.
+            context.waker().wake_by_ref();
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }
