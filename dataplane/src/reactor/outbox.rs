@@ -162,6 +162,9 @@ impl OutboxQueues {
     fn hand_over(&mut self, class: Class, most: usize, port: &mut dyn Port) -> usize {
         let queue = &mut self.queues[class as usize];
         let count = most.min(queue.len());
+        if count == 0 {
+            return 0;
+        }
         for Queued { frame, to, peer, kind } in queue.drain(..count) {
             self.tap.leaving(to, peer, kind, &frame);
             port.tx(frame, to);

@@ -61,7 +61,6 @@ impl Gfni {
             1 => return encode_in_registers::<1>(skew, layout, data, parity),
             2 => return encode_in_registers::<2>(skew, layout, data, parity),
             4 => return encode_in_registers::<4>(skew, layout, data, parity),
-            8 => return encode_in_registers::<8>(skew, layout, data, parity),
             _ => {}
         }
         self.reserve(coset);
@@ -184,7 +183,7 @@ impl Gfni {
     }
 }
 
-/// The same for cosets of `N` positions, at most 8: what is summed up never leaves the registers.
+/// The same for cosets of `N` positions, at most 4: what is summed up never leaves the registers. (Two times 8 rows do not fit in them.)
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
 fn encode_in_registers<const N: usize>(skew: &[Matrix], layout: Layout, data: &[Chunk], parity: &mut [Chunk]) {
     for column in 0..COLUMNS {
