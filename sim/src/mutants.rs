@@ -175,7 +175,7 @@ enum Cell {
 }
 
 /// What came of a cell.
-enum Result {
+enum Finding {
     Hunted(Death),
     Controlled((u64, Vec<String>)),
 }
@@ -199,7 +199,7 @@ impl Table {
         Table::gathered(cells.iter().zip(results))
     }
 
-    fn gathered<'a>(results: impl Iterator<Item = (&'a Cell, Result)>) -> Table {
+    fn gathered<'a>(results: impl Iterator<Item = (&'a Cell, Finding)>) -> Table {
         let unknown = Death { seeds: None, tried: 0, checkers: Vec::new(), detail: String::new() };
         let row = |killer: &Killer| Row {
             mutant: killer.mutant.as_str(),
@@ -213,10 +213,10 @@ impl Table {
         let mut table = Table { mutants: KILLERS.iter().map(row).collect(), controls: Vec::new() };
         for (cell, result) in results {
             match (cell, result) {
-                (Cell::Own(killer), Result::Hunted(death)) => table.mutants[*killer].trap = death,
-                (Cell::Other(killer, trap), Result::Hunted(death)) => table.mutants[*killer].traps[*trap] = death,
-                (Cell::Swarm(killer), Result::Hunted(death)) => table.mutants[*killer].swarm = death,
-                (Cell::Control(trap), Result::Controlled((seeds, violations))) => {
+                (Cell::Own(killer), Finding::Hunted(death)) => table.mutants[*killer].trap = death,
+                (Cell::Other(killer, trap), Finding::Hunted(death)) => table.mutants[*killer].traps[*trap] = death,
+                (Cell::Swarm(killer), Finding::Hunted(death)) => table.mutants[*killer].swarm = death,
+                (Cell::Control(trap), Finding::Controlled((seeds, violations))) => {
                     table.controls.push(Control { scenario: TRAPS[*trap].name, seeds, violations });
                 }
                 _ => unreachable!("a hunt is a hunt, a control a control"),
@@ -235,16 +235,16 @@ impl Table {
 }
 
 impl Cell {
-    fn run(&self, effort: &Effort, kit: &mut Kit) -> Result {
+    fn run(&self, effort: &Effort, kit: &mut Kit) -> Finding {
         match *self {
             Cell::Own(killer) => {
                 let killer = &KILLERS[killer];
                 let plan = find(killer.trap).expect("killers name traps").plan;
-                Result::Hunted(hunt(killer.mutant, plan, Some(killer.by), killer.seeds_max, kit))
+                Finding::Hunted(hunt(killer.mutant, plan, Some(killer.by), killer.seeds_max, kit))
             }
-            Cell::Other(killer, trap) => Result::Hunted(hunt(KILLERS[killer].mutant, TRAPS[trap].plan, None, effort.other_seeds, kit)),
-            Cell::Swarm(killer) => Result::Hunted(hunt(KILLERS[killer].mutant, swarm::draw, None, effort.swarm_seeds, kit)),
-            Cell::Control(trap) => Result::Controlled((effort.control_seeds, control(&TRAPS[trap], effort.control_seeds, kit))),
+            Cell::Other(killer, trap) => Finding::Hunted(hunt(KILLERS[killer].mutant, TRAPS[trap].plan, None, effort.other_seeds, kit)),
+            Cell::Swarm(killer) => Finding::Hunted(hunt(KILLERS[killer].mutant, swarm::draw, None, effort.swarm_seeds, kit)),
+            Cell::Control(trap) => Finding::Controlled((effort.control_seeds, control(&TRAPS[trap], effort.control_seeds, kit))),
         }
     }
 }
