@@ -33,6 +33,12 @@ pub const ALL: &[Scenario] = &[
         expects: &[Expect::Amnesia, Expect::Blocks(20)],
     },
     Scenario {
+        name: "lost_store",
+        what: "T36: the block store is gone, the vote log is not, and has forgotten what the store covered: amnesia",
+        plan: lost_store,
+        expects: &[Expect::Amnesia, Expect::Blocks(200)],
+    },
+    Scenario {
         name: "lost_disk",
         what: "T36: the whole data directory is gone",
         plan: |seed| fragile("lost_disk", seed, Fault::Wipe),
@@ -99,6 +105,27 @@ fn fragile(name: &str, seed: u64, fault: fn(usize) -> Fault) -> Plan {
     plan.fragile = vec![seat];
     plan.restart_ms = (5, 100);
     plan.faults = [300, 700].into_iter().map(|at| (Nanos::from_millis(at), fault(seat))).collect();
+    plan
+}
+
+/// Fast views, so that the log has pruned by then; nobody answers while the validator starts from nothing, so that its timer runs out there.
+fn lost_store(seed: u64) -> Plan {
+    let mut plan = short("lost_store", seed, 6);
+    let seat = (seed % 6) as usize;
+    plan.fragile = vec![seat];
+    plan.restart_ms = (5, 100);
+    plan.network.base_ms = (0, 1);
+    plan.params.block_interval = Nanos(0);
+    plan.params.idle_interval = Nanos(0);
+    plan.params.view_timeout = Nanos::from_millis(100);
+    plan.faults_for = Nanos::from_millis(2_500);
+    let others = (0..6).filter(|other| *other != seat);
+    let alone: Vec<_> = others.flat_map(|other| [(seat, other), (other, seat)]).collect();
+    plan.faults = vec![
+        (Nanos::from_millis(1_500), Fault::Cut(alone)),
+        (Nanos::from_millis(1_510), Fault::LoseStore(seat)),
+        (Nanos::from_millis(2_000), Fault::Join),
+    ];
     plan
 }
 

@@ -239,6 +239,7 @@ fn rotation_keeps_everything_and_prune_keeps_what_is_at_or_above() {
     drop(log);
     let (mut log, recovered) = open(dir.path(), &tiny());
     assert_eq!(recovered.records, records(14..23));
+    assert!(recovered.pruned);
     assert_eq!(log.append(record(23)), LogSequence(24));
     settle(&mut log, LogSequence(24));
 }
