@@ -68,8 +68,10 @@ fn wan(seed: u64, report: &Path, as_json: bool) -> Result<Value, Exit> {
         eprintln!("simulating 50 validators, blocks of {block} KiB, {offered} KiB/s offered, {millis} ms");
         chained.push(case.run(&mut kit));
     }
-    let plots = plot_protocols(&report.join("wan.svg"), &one_shot[1].1, &chained)
-        .and_then(|()| plot_regions(&report.join("wan-regions.svg"), &chained[0]));
+    let (path, direct) = (|name: &str| report.join(name), &one_shot[1].1);
+    let plots = plot_protocols(&path("wan.svg"), "finality", direct, &chained, |row| &row.finalities, |row| &row.finality_ms.all)
+        .and_then(|()| plot_protocols(&path("wan-views.svg"), "the next view", direct, &chained, |row| &row.views, |row| &row.view_ms.all))
+        .and_then(|()| plot_regions(&path("wan-regions.svg"), &chained[0]));
     plots.map_err(|error| Exit::failed(format!("plots in {}: {error}", report.display())))?;
     if !as_json {
         print_one_shot(&one_shot);
@@ -173,15 +175,20 @@ fn print_regions(one_shot: &[Estimate], chained: &[Measured]) {
     println!("{table}");
 }
 
-/// Distribution of finality: the protocols of the estimate, and the machine.
-fn plot_protocols(path: &Path, estimates: &[Estimate], chained: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
-    let mut series: Vec<(String, Vec<f64>)> = estimates
-        .iter()
-        .map(|row| (format!("{}, one shot", row.protocol), row.finalities.iter().map(|ms| f64::from(*ms)).collect()))
-        .collect();
+/// Distribution of a latency: the protocols of the estimate, and the machine.
+fn plot_protocols(
+    path: &Path,
+    what: &str,
+    estimates: &[Estimate],
+    chained: &[Measured],
+    estimated: impl Fn(&Estimate) -> &[u32],
+    measured: impl Fn(&Measured) -> &[f64],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let one_shot = |row: &Estimate| (format!("{}, one shot", row.protocol), estimated(row).iter().map(|ms| f64::from(*ms)).collect());
+    let mut series: Vec<(String, Vec<f64>)> = estimates.iter().map(one_shot).collect();
     let name = |row: &Measured| format!("samara, {} KiB blocks, {} KiB/s", row.block_bytes >> 10, row.offered_per_s >> 10);
-    series.extend(chained.iter().map(|row| (name(row), row.finality_ms.all.clone())));
-    plot_distributions(path, "proposal to finality, fifty validators in ten regions", series)
+    series.extend(chained.iter().map(|row| (name(row), measured(row).to_vec())));
+    plot_distributions(path, &format!("proposal to {what}, fifty validators in ten regions"), series)
 }
 
 /// The same for the validators of each region.

@@ -1,7 +1,7 @@
 //! What disk remembers, put together: the finalized tip, recent transactions, own votes. The reactor and the simulator start from here.
 
 use samara_consensus::{Application, Recovery, Tip, TransactionApp};
-use samara_crypto::{Certificate, Roster};
+use samara_crypto::{Certificate, Mutant, Roster};
 use samara_types::block::genesis_digest;
 use samara_types::{Block, Height, Params, Record, View, message};
 use std::sync::Arc;
@@ -60,7 +60,9 @@ pub fn recover<H: History>(
     let genesis = Tip { view: View::GENESIS, height: Height(0), digest: genesis_digest(&chain) };
     let tip = history.tip()?.unwrap_or(genesis);
     let mut app = TransactionApp::new(chain, params.dedup_heights, mempool.transactions_max, mempool.bytes_max);
-    remember_transactions(history, &mut app, params, tip.height)?;
+    if !roster.has(Mutant::ForgetsTransactions) {
+        remember_transactions(history, &mut app, params, tip.height)?;
+    }
     let amnesia = remembered.amnesia || is_below_log(&remembered, tip.view);
     let open = remembered.bodies.into_iter().filter(|block| block.header().view > tip.view);
     let blocks = recent_blocks(history, tip.height)?.into_iter().chain(open).map(Arc::new).collect();

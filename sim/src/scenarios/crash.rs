@@ -30,7 +30,7 @@ pub const ALL: &[Scenario] = &[
         name: "lost_log",
         what: "T36: a log that does not open: amnesia, no word before a block above what it may have voted on is final",
         plan: |seed| fragile("lost_log", seed, Fault::LoseLog),
-        expects: &[Expect::Amnesia, Expect::Blocks(20)],
+        expects: &[Expect::Amnesia, Expect::Blocks(15)],
     },
     Scenario {
         name: "lost_store",
@@ -42,13 +42,13 @@ pub const ALL: &[Scenario] = &[
         name: "lost_disk",
         what: "T36: the whole data directory is gone",
         plan: |seed| fragile("lost_disk", seed, Fault::Wipe),
-        expects: &[Expect::Amnesia, Expect::Blocks(20)],
+        expects: &[Expect::Amnesia, Expect::Blocks(15)],
     },
     Scenario {
         name: "damaged_body",
         what: "T36: a journaled body is unreadable after a crash",
         plan: |seed| fragile("damaged_body", seed, Fault::DamageBody),
-        expects: &[Expect::Blocks(20)],
+        expects: &[Expect::Blocks(15)],
     },
     Scenario {
         name: "disk_fails",
@@ -141,10 +141,10 @@ fn disk_fails(seed: u64) -> Plan {
 fn leader_restarts(seed: u64) -> Plan {
     let mut plan = short("leader_restarts", seed, 6);
     plan.restart_ms = (2, 30);
-    plan.faults_for = Nanos::from_millis(3_000);
+    plan.faults_for = Nanos::from_millis(4_600);
     // Seats lead in turn, so that among these deaths some are a leader's.
     let points = [PersistPoint::LogWritten, PersistPoint::Told, PersistPoint::LogSubmitted];
-    plan.faults = (0..24u64)
+    plan.faults = (0..40u64)
         .map(|at| {
             (Nanos::from_millis(100 + 110 * at), Fault::KillAt(((at + seed) % 6) as usize, points[(at % 3) as usize], (at / 6) as u32))
         })
