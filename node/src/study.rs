@@ -99,7 +99,16 @@ fn scale(seed: u64, sizes_max: usize, report: &Path, as_json: bool) -> Result<Va
 
 fn print_one_shot(loads: &[(&str, Vec<Estimate>)]) {
     let mut table = Table::new();
-    table.set_header(["one shot, mean ms", "protocol", "view", "finality", "transaction", "view saved against it", "transaction saved"]);
+    table.set_header([
+        "one shot, mean ms",
+        "protocol",
+        "body",
+        "view",
+        "finality",
+        "transaction",
+        "view saved against it",
+        "transaction saved",
+    ]);
     for (load, rows) in loads {
         let ours = rows.iter().find(|row| row.protocol == "minimmit-41%");
         for row in rows {
@@ -107,6 +116,7 @@ fn print_one_shot(loads: &[(&str, Vec<Estimate>)]) {
             table.add_row([
                 load.to_string(),
                 row.protocol.to_string(),
+                format!("{:.1}", row.body_ms),
                 format!("{:.1}", row.view_ms),
                 format!("{:.1}", row.finality_ms),
                 format!("{:.1}", row.transaction_ms),
@@ -125,6 +135,7 @@ fn print_chained(rows: &[Measured]) {
         "block KiB",
         "offered KiB/s",
         "views",
+        "vote, view, finality ms mean",
         "view ms p50/p90/p99",
         "finality ms p50/p90/p99",
         "tx ms p50",
@@ -143,6 +154,7 @@ fn print_chained(rows: &[Measured]) {
             (row.block_bytes >> 10).to_string(),
             (row.offered_per_s >> 10).to_string(),
             row.views.to_string(),
+            format!("{:.0}, {:.0}, {:.0}", row.vote_ms.mean, row.view_ms.mean, row.finality_ms.mean),
             format!("{:.0}/{:.0}/{:.0}", row.view_ms.p50, row.view_ms.p90, row.view_ms.p99),
             format!("{:.0}/{:.0}/{:.0}", row.finality_ms.p50, row.finality_ms.p90, row.finality_ms.p99),
             format!("{:.0}", row.transaction_ms.p50),
