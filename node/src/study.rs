@@ -21,7 +21,7 @@ const REPETITIONS: usize = 20;
 /// The same for a block of many slices, whose shreds are drawn one by one.
 const REPETITIONS_LARGE: usize = 2;
 /// Cluster sizes of the scale study, each with the virtual time it runs.
-const SIZES: [(usize, u64); 7] = [(6, 4_000), (20, 4_000), (50, 4_000), (100, 3_000), (200, 2_000), (500, 1_500), (1_000, 1_200)];
+const SIZES: [(usize, u64); 7] = [(6, 4_000), (20, 4_000), (50, 4_000), (100, 3_000), (200, 3_000), (500, 2_400), (1_000, 2_400)];
 
 /// Runs the study `name`; `report` receives plots and JSON.
 pub fn command(name: &str, seed: u64, sizes_max: Option<usize>, report: &Path, as_json: bool) -> Result<(), Exit> {
