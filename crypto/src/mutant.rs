@@ -40,11 +40,15 @@ pub enum Mutant {
     RelaysDuplicates,
     /// A slice is taken as decoded from whichever shreds came first, without comparing the code word with its root.
     VerdictByArrivals,
+    /// A validator without its log speaks again once it has listened, though nothing is final above what was proven.
+    SpeaksTooEarly,
+    /// Transactions of final blocks are not remembered at a restart.
+    ForgetsTransactions,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Mutant; 16] = [
+    pub const ALL: [Mutant; 18] = [
         Self::ContradictionAtFPlus1,
         Self::FinalityAtTwoFLess,
         Self::QuorumAtThreeFLess,
@@ -61,6 +65,8 @@ impl Mutant {
         Self::UnsignedLastSlice,
         Self::RelaysDuplicates,
         Self::VerdictByArrivals,
+        Self::SpeaksTooEarly,
+        Self::ForgetsTransactions,
     ];
 
     /// Name on the command line and in tables.
@@ -82,6 +88,8 @@ impl Mutant {
             Self::UnsignedLastSlice => "unsigned_last_slice",
             Self::RelaysDuplicates => "relays_duplicates",
             Self::VerdictByArrivals => "verdict_by_arrivals",
+            Self::SpeaksTooEarly => "speaks_too_early",
+            Self::ForgetsTransactions => "forgets_transactions",
         }
     }
 

@@ -21,7 +21,7 @@ const REPETITIONS: usize = 20;
 /// The same for a block of many slices, whose shreds are drawn one by one.
 const REPETITIONS_LARGE: usize = 2;
 /// Cluster sizes of the scale study, each with the virtual time it runs.
-const SIZES: [(usize, u64); 7] = [(6, 4_000), (20, 4_000), (50, 4_000), (100, 3_000), (200, 2_000), (500, 1_500), (1_000, 1_200)];
+const SIZES: [(usize, u64); 7] = [(6, 4_000), (20, 4_000), (50, 4_000), (100, 3_000), (200, 3_000), (500, 2_400), (1_000, 2_400)];
 
 /// Runs the study `name`; `report` receives plots and JSON.
 pub fn command(name: &str, seed: u64, sizes_max: Option<usize>, report: &Path, as_json: bool) -> Result<(), Exit> {
@@ -68,8 +68,10 @@ fn wan(seed: u64, report: &Path, as_json: bool) -> Result<Value, Exit> {
         eprintln!("simulating 50 validators, blocks of {block} KiB, {offered} KiB/s offered, {millis} ms");
         chained.push(case.run(&mut kit));
     }
-    let plots = plot_protocols(&report.join("wan.svg"), &one_shot[1].1, &chained)
-        .and_then(|()| plot_regions(&report.join("wan-regions.svg"), &chained[0]));
+    let (path, direct) = (|name: &str| report.join(name), &one_shot[1].1);
+    let plots = plot_protocols(&path("wan.svg"), "finality", direct, &chained, |row| &row.finalities, |row| &row.finality_ms.all)
+        .and_then(|()| plot_protocols(&path("wan-views.svg"), "the next view", direct, &chained, |row| &row.views, |row| &row.view_ms.all))
+        .and_then(|()| plot_regions(&path("wan-regions.svg"), &chained[0]));
     plots.map_err(|error| Exit::failed(format!("plots in {}: {error}", report.display())))?;
     if !as_json {
         print_one_shot(&one_shot);
@@ -97,7 +99,16 @@ fn scale(seed: u64, sizes_max: usize, report: &Path, as_json: bool) -> Result<Va
 
 fn print_one_shot(loads: &[(&str, Vec<Estimate>)]) {
     let mut table = Table::new();
-    table.set_header(["one shot, mean ms", "protocol", "view", "finality", "transaction", "view saved against it", "transaction saved"]);
+    table.set_header([
+        "one shot, mean ms",
+        "protocol",
+        "body",
+        "view",
+        "finality",
+        "transaction",
+        "view saved against it",
+        "transaction saved",
+    ]);
     for (load, rows) in loads {
         let ours = rows.iter().find(|row| row.protocol == "minimmit-41%");
         for row in rows {
@@ -105,6 +116,7 @@ fn print_one_shot(loads: &[(&str, Vec<Estimate>)]) {
             table.add_row([
                 load.to_string(),
                 row.protocol.to_string(),
+                format!("{:.1}", row.body_ms),
                 format!("{:.1}", row.view_ms),
                 format!("{:.1}", row.finality_ms),
                 format!("{:.1}", row.transaction_ms),
@@ -123,6 +135,7 @@ fn print_chained(rows: &[Measured]) {
         "block KiB",
         "offered KiB/s",
         "views",
+        "vote, view, finality ms mean",
         "view ms p50/p90/p99",
         "finality ms p50/p90/p99",
         "tx ms p50",
@@ -141,6 +154,7 @@ fn print_chained(rows: &[Measured]) {
             (row.block_bytes >> 10).to_string(),
             (row.offered_per_s >> 10).to_string(),
             row.views.to_string(),
+            format!("{:.0}, {:.0}, {:.0}", row.vote_ms.mean, row.view_ms.mean, row.finality_ms.mean),
             format!("{:.0}/{:.0}/{:.0}", row.view_ms.p50, row.view_ms.p90, row.view_ms.p99),
             format!("{:.0}/{:.0}/{:.0}", row.finality_ms.p50, row.finality_ms.p90, row.finality_ms.p99),
             format!("{:.0}", row.transaction_ms.p50),
@@ -173,15 +187,20 @@ fn print_regions(one_shot: &[Estimate], chained: &[Measured]) {
     println!("{table}");
 }
 
-/// Distribution of finality: the protocols of the estimate, and the machine.
-fn plot_protocols(path: &Path, estimates: &[Estimate], chained: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
-    let mut series: Vec<(String, Vec<f64>)> = estimates
-        .iter()
-        .map(|row| (format!("{}, one shot", row.protocol), row.finalities.iter().map(|ms| f64::from(*ms)).collect()))
-        .collect();
+/// Distribution of a latency: the protocols of the estimate, and the machine.
+fn plot_protocols(
+    path: &Path,
+    what: &str,
+    estimates: &[Estimate],
+    chained: &[Measured],
+    estimated: impl Fn(&Estimate) -> &[u32],
+    measured: impl Fn(&Measured) -> &[f64],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let one_shot = |row: &Estimate| (format!("{}, one shot", row.protocol), estimated(row).iter().map(|ms| f64::from(*ms)).collect());
+    let mut series: Vec<(String, Vec<f64>)> = estimates.iter().map(one_shot).collect();
     let name = |row: &Measured| format!("samara, {} KiB blocks, {} KiB/s", row.block_bytes >> 10, row.offered_per_s >> 10);
-    series.extend(chained.iter().map(|row| (name(row), row.finality_ms.all.clone())));
-    plot_distributions(path, "proposal to finality, fifty validators in ten regions", series)
+    series.extend(chained.iter().map(|row| (name(row), measured(row).to_vec())));
+    plot_distributions(path, &format!("proposal to {what}, fifty validators in ten regions"), series)
 }
 
 /// The same for the validators of each region.

@@ -8,6 +8,7 @@
 //! | fsync error | the next write of log, journal or store fails; the process stops for good until it is restarted |
 //! | misdirected write, read corruption | checksums find it: a damaged log refuses to open, which leaves amnesia; a damaged body is skipped |
 //! | lost directory | everything is gone, and the validator knows it |
+//! | lost block store | vote log and journal stay; the log has forgotten what the store covered |
 //!
 //! Byte-level damage is the business of `samara-storage`'s own tests; here is what it means to the cluster.
 
@@ -66,6 +67,7 @@ pub struct Disk {
     bodies: MemoryBodyLog,
     records: Vec<Record>,
     journaled: Vec<Block>,
+    pruned: bool,
     /// The mark of a lost log; it counts until the first new record.
     lost: bool,
     /// The block store; reads go on while a process has it open.
@@ -81,6 +83,7 @@ impl Disk {
             bodies: MemoryBodyLog::with_manual_completion(),
             records: Vec::new(),
             journaled: Vec::new(),
+            pruned: false,
             lost: false,
             store: MemoryStore::new(chain),
         }
@@ -95,7 +98,12 @@ impl Disk {
     pub fn lose_log(&mut self) {
         self.log = MemoryVoteLog::with_manual_completion();
         self.records.clear();
-        self.lost = true;
+        (self.pruned, self.lost) = (false, true);
+    }
+
+    /// The block store is gone.
+    pub fn lose_store(&mut self) {
+        self.store = MemoryStore::new(self.chain);
     }
 
     /// One of the journaled bodies is damaged and will be skipped.
@@ -112,7 +120,7 @@ impl Disk {
         let (log, bodies) = (std::mem::replace(&mut self.log, fresh.0), std::mem::replace(&mut self.bodies, fresh.1));
         let records = std::mem::take(&mut self.records);
         let amnesia = records.is_empty() && self.lost;
-        let remembered = Remembered { records, bodies: std::mem::take(&mut self.journaled), amnesia };
+        let remembered = Remembered { records, bodies: std::mem::take(&mut self.journaled), amnesia, pruned: self.pruned };
         Opened { log, bodies, remembered }
     }
 
@@ -125,7 +133,7 @@ impl Disk {
         let (log, recovered) = log.crash(torn(dice));
         let kept = (journaled[journaled_before..].to_vec(), recovered.records[recorded_before..].to_vec());
         (self.bodies, self.journaled) = (bodies, journaled);
-        (self.log, self.records) = (log, recovered.records);
+        (self.log, self.records, self.pruned) = (log, recovered.records, recovered.pruned);
         self.store = self.store.reopen().expect("what was committed is well-formed");
         kept
     }

@@ -55,6 +55,8 @@ pub const TRAPS: &[Trap] = &[
     Trap { name: "trap_tamperer", what: "n = 6, blocks of several shreds, a relay that alters their type", plan: tamperer },
     Trap { name: "trap_duplicates", what: "n = 6, blocks of several shreds, a network that repeats packets", plan: duplicates },
     Trap { name: "trap_bad_coder", what: "n = 6, blocks of several shreds, a leader with a wrong parity chunk", plan: bad_coder },
+    Trap { name: "trap_alone", what: "n = 6, one that alone hears the others loses its log, again and again", plan: alone },
+    Trap { name: "trap_restarts", what: "n = 6, processes killed again and again, nobody hostile", plan: restarts },
 ];
 
 /// The table: each mutant and its killer.
@@ -75,6 +77,8 @@ pub const KILLERS: &[Killer] = &[
     Killer { mutant: Mutant::UnsignedLastSlice, trap: "trap_tamperer", by: Promise::Evidence, seeds_max: 4 },
     Killer { mutant: Mutant::RelaysDuplicates, trap: "trap_duplicates", by: Promise::Conservation, seeds_max: 2 },
     Killer { mutant: Mutant::VerdictByArrivals, trap: "trap_bad_coder", by: Promise::Agreement, seeds_max: 4 },
+    Killer { mutant: Mutant::SpeaksTooEarly, trap: "trap_alone", by: Promise::Quorums, seeds_max: 4 },
+    Killer { mutant: Mutant::ForgetsTransactions, trap: "trap_restarts", by: Promise::Transactions, seeds_max: 2 },
 ];
 
 /// The trap of this name.
@@ -175,7 +179,7 @@ enum Cell {
 }
 
 /// What came of a cell.
-enum Result {
+enum Finding {
     Hunted(Death),
     Controlled((u64, Vec<String>)),
 }
@@ -199,7 +203,7 @@ impl Table {
         Table::gathered(cells.iter().zip(results))
     }
 
-    fn gathered<'a>(results: impl Iterator<Item = (&'a Cell, Result)>) -> Table {
+    fn gathered<'a>(results: impl Iterator<Item = (&'a Cell, Finding)>) -> Table {
         let unknown = Death { seeds: None, tried: 0, checkers: Vec::new(), detail: String::new() };
         let row = |killer: &Killer| Row {
             mutant: killer.mutant.as_str(),
@@ -213,10 +217,10 @@ impl Table {
         let mut table = Table { mutants: KILLERS.iter().map(row).collect(), controls: Vec::new() };
         for (cell, result) in results {
             match (cell, result) {
-                (Cell::Own(killer), Result::Hunted(death)) => table.mutants[*killer].trap = death,
-                (Cell::Other(killer, trap), Result::Hunted(death)) => table.mutants[*killer].traps[*trap] = death,
-                (Cell::Swarm(killer), Result::Hunted(death)) => table.mutants[*killer].swarm = death,
-                (Cell::Control(trap), Result::Controlled((seeds, violations))) => {
+                (Cell::Own(killer), Finding::Hunted(death)) => table.mutants[*killer].trap = death,
+                (Cell::Other(killer, trap), Finding::Hunted(death)) => table.mutants[*killer].traps[*trap] = death,
+                (Cell::Swarm(killer), Finding::Hunted(death)) => table.mutants[*killer].swarm = death,
+                (Cell::Control(trap), Finding::Controlled((seeds, violations))) => {
                     table.controls.push(Control { scenario: TRAPS[*trap].name, seeds, violations });
                 }
                 _ => unreachable!("a hunt is a hunt, a control a control"),
@@ -235,16 +239,16 @@ impl Table {
 }
 
 impl Cell {
-    fn run(&self, effort: &Effort, kit: &mut Kit) -> Result {
+    fn run(&self, effort: &Effort, kit: &mut Kit) -> Finding {
         match *self {
             Cell::Own(killer) => {
                 let killer = &KILLERS[killer];
                 let plan = find(killer.trap).expect("killers name traps").plan;
-                Result::Hunted(hunt(killer.mutant, plan, Some(killer.by), killer.seeds_max, kit))
+                Finding::Hunted(hunt(killer.mutant, plan, Some(killer.by), killer.seeds_max, kit))
             }
-            Cell::Other(killer, trap) => Result::Hunted(hunt(KILLERS[killer].mutant, TRAPS[trap].plan, None, effort.other_seeds, kit)),
-            Cell::Swarm(killer) => Result::Hunted(hunt(KILLERS[killer].mutant, swarm::draw, None, effort.swarm_seeds, kit)),
-            Cell::Control(trap) => Result::Controlled((effort.control_seeds, control(&TRAPS[trap], effort.control_seeds, kit))),
+            Cell::Other(killer, trap) => Finding::Hunted(hunt(KILLERS[killer].mutant, TRAPS[trap].plan, None, effort.other_seeds, kit)),
+            Cell::Swarm(killer) => Finding::Hunted(hunt(KILLERS[killer].mutant, swarm::draw, None, effort.swarm_seeds, kit)),
+            Cell::Control(trap) => Finding::Controlled((effort.control_seeds, control(&TRAPS[trap], effort.control_seeds, kit))),
         }
     }
 }
@@ -345,6 +349,33 @@ fn crash(seed: u64) -> Plan {
     plan.faults =
         honest.flat_map(|seat| (0..20).map(move |at| (Nanos::from_millis(50 + 90 * at + 7 * seat as u64), Fault::Kill(seat)))).collect();
     plan.faults.sort_by_key(|(at, _)| *at);
+    plan
+}
+
+/// Only one validator hears anything: it goes a view ahead, which it sometimes leads, and loses its log there while everybody else stands still for
+/// longer than it listens.
+fn alone(seed: u64) -> Plan {
+    let mut plan = base("trap_alone", seed, 6);
+    let seat = (seed % 6) as usize;
+    plan.fragile = vec![seat];
+    plan.params.view_timeout = Nanos::from_millis(100);
+    plan.restart_ms = (1, 5);
+    plan.faults_for = Nanos::from_millis(9_800);
+    let deaf = (0..6).filter(|to| *to != seat).flat_map(|to| (0..6).filter(move |from| *from != to).map(move |from| (from, to)));
+    let deaf: Vec<_> = deaf.collect();
+    let round = |at: u64| {
+        let after = move |ms| Nanos::from_millis(200 + 1_200 * at + ms);
+        [(after(0), Fault::Cut(deaf.clone())), (after(150), Fault::LoseLog(seat)), (after(1_000), Fault::Join)]
+    };
+    plan.faults = (0..8).flat_map(round).collect();
+    plan
+}
+
+fn restarts(seed: u64) -> Plan {
+    let mut plan = base("trap_restarts", seed, 6);
+    plan.restart_ms = (10, 120);
+    plan.faults_for = Nanos::from_millis(2_000);
+    plan.faults = (0..36u64).map(|at| (Nanos::from_millis(100 + 50 * at), Fault::Kill(((at * 5 + seed) % 6) as usize))).collect();
     plan
 }
 

@@ -219,12 +219,11 @@ impl Node {
         assert!(self.process.is_none(), "a data directory has one user");
         self.incarnation += 1;
         let opened = self.disk.open();
-        let amnesia = opened.remembered.amnesia;
         let (cluster, params) = (Arc::clone(&self.frame.cluster), self.frame.params);
         let history = StoredHistory(&self.disk.store);
         let (recovery, app) = restart::recover(&history, &cluster.roster, &params, self.frame.mempool, opened.remembered)
             .expect("what was stored is well-formed");
-        let height = recovery.tip.height;
+        let (height, amnesia) = (recovery.tip.height, recovery.amnesia);
         let keys = &cluster.keys[self.frame.me];
         let config = Config {
             me: ValidatorIndex(self.frame.me as u16),

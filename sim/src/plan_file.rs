@@ -95,6 +95,7 @@ fn seats_of(fault: &Fault) -> Vec<usize> {
         | Fault::Start(seat)
         | Fault::Wipe(seat)
         | Fault::LoseLog(seat)
+        | Fault::LoseStore(seat)
         | Fault::DamageBody(seat)
         | Fault::FailWrite(seat, _)
         | Fault::ResetNic(seat, _)

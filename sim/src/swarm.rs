@@ -33,6 +33,8 @@ pub enum Fault {
     Wipe(usize),
     /// The vote log is damaged beyond use, blocks stay: amnesia.
     LoseLog(usize),
+    /// The block store is lost, vote log and journal stay.
+    LoseStore(usize),
     /// The process dies, and one of its journaled bodies is unreadable afterwards.
     DamageBody(usize),
     /// The next write of log (0), journal (1) or store (2) fails; the process stops, and starts again after a while.
@@ -385,9 +387,10 @@ fn draw_faults(plan: &mut Plan, dice: &mut Dice) {
         }
     }
     for &seat in &plan.fragile {
-        let fault = match dice.below(3) {
+        let fault = match dice.below(4) {
             0 => Fault::Wipe(seat),
             1 => Fault::LoseLog(seat),
+            2 => Fault::LoseStore(seat),
             _ => Fault::DamageBody(seat),
         };
         faults.push((when(dice), fault));
@@ -437,7 +440,7 @@ mod tests {
             let faulty = plan.hostile.iter().map(|(seat, _)| *seat).chain(plan.fragile.iter().copied());
             assert!(faulty.map(|seat| plan.stakes[seat]).sum::<u64>() <= plan.fault_stake(), "{plan}");
             for (_, fault) in &plan.faults {
-                if let Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::DamageBody(seat) = fault {
+                if let Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::DamageBody(seat) = fault {
                     assert!(plan.fragile.contains(seat), "{plan}");
                 }
             }
@@ -458,6 +461,6 @@ mod tests {
             .flat_map(|plan| &plan.faults)
             .map(|(_, fault)| format!("{fault:?}").split(['(', ' ']).next().unwrap_or_default().to_string())
             .collect();
-        assert_eq!(kinds.len(), 13, "{kinds:?}");
+        assert_eq!(kinds.len(), 14, "{kinds:?}");
     }
 }

@@ -24,6 +24,19 @@ fn a_small_sweep_keeps_every_promise() {
     check("swarm", 0..60);
 }
 
+/// A leader with three blocks, whose notarized one only 17 of 46 hold: 19 are a notarization, so all wait for those who fetch it.
+#[test]
+fn seed_638_a_view_after_an_equivocator_waits_for_a_body() {
+    check("swarm", 638..639);
+}
+
+/// A hostile member whose vote nobody saw stands in a certificate of a correct validator.
+#[test]
+fn seeds_1632_and_1736_a_hostile_member_need_not_have_sent_its_vote() {
+    check("swarm", 1632..1633);
+    check("swarm", 1736..1737);
+}
+
 #[test]
 fn the_same_seed_gives_the_same_digest_whatever_ran_before() {
     let mut kit = Kit::new();

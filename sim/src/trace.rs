@@ -32,7 +32,7 @@ pub enum What {
     Started {
         /// Height of the recovered tip.
         height: Height,
-        /// It has lost its vote log.
+        /// It does not know what it signed: its vote log is lost, or its block store is and the log has forgotten.
         amnesia: bool,
     },
     /// The process is gone.

@@ -31,8 +31,9 @@ const SAMPLE: Nanos = Nanos::from_millis(50);
 const SETTLED_BLOCKS: u64 = 3;
 /// Samples on end at which everybody must be together: a body that is being fetched shows within them.
 const SETTLED_SAMPLES: u32 = 5;
-/// Events of one run; more is a loop that time does not end.
+/// Events of one run, or so many for each pair of machines; more is a loop that time does not end.
 const EVENTS_MAX: u64 = 30_000_000;
+const PAIR_EVENTS_MAX: u64 = 200;
 
 /// Something at a time.
 #[derive(Debug)]
@@ -216,6 +217,7 @@ impl<'a> World<'a> {
     /// Runs to the end; with the record, if one was asked for.
     pub fn run_recorded(mut self) -> (Outcome, Vec<Event>) {
         self.begin();
+        let events_max = EVENTS_MAX.max(PAIR_EVENTS_MAX * (self.actors.len() as u64).pow(2));
         while !matches!(self.phase, Phase::Over) {
             let Some(Reverse(entry)) = self.queue.pop() else { break };
             assert!(entry.at >= self.now, "time goes forward");
@@ -223,8 +225,8 @@ impl<'a> World<'a> {
             self.events += 1;
             self.hash(&entry.happening);
             self.handle(entry.happening);
-            if self.events > EVENTS_MAX {
-                self.checkers.report(Promise::Liveness, format!("{EVENTS_MAX} events without an end at {} ms", self.now.0 / 1_000_000));
+            if self.events > events_max {
+                self.checkers.report(Promise::Liveness, format!("{events_max} events without an end at {} ms", self.now.0 / 1_000_000));
                 self.phase = Phase::Over;
             }
         }
@@ -507,7 +509,7 @@ impl<'a> World<'a> {
                     node.die_at = Some((point, visits));
                 }
             }
-            Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::DamageBody(seat) => self.lose(seat, &fault),
+            Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::DamageBody(seat) => self.lose(seat, &fault),
             Fault::FailWrite(seat, which) => {
                 if let Some(node) = self.actors[seat].honest_mut() {
                     node.fail_next_write(which);
@@ -534,6 +536,7 @@ impl<'a> World<'a> {
         match fault {
             Fault::Wipe(_) => node.disk.wipe(),
             Fault::LoseLog(_) => node.disk.lose_log(),
+            Fault::LoseStore(_) => node.disk.lose_store(),
             _ => node.disk.damage_body(&mut self.dice),
         }
         if !matches!(fault, Fault::DamageBody(_)) {

@@ -50,6 +50,8 @@ pub struct Recovered {
     pub torn_tail: bool,
     /// There was no log. A validator that knows it has voted before must treat this as amnesia.
     pub fresh: bool,
+    /// Records of views that were in the block store are forgotten.
+    pub pruned: bool,
 }
 
 /// Records of what was signed, durable before it is sent.

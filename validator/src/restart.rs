@@ -1,7 +1,7 @@
 //! What disk remembers, put together: the finalized tip, recent transactions, own votes. The reactor and the simulator start from here.
 
 use samara_consensus::{Application, Recovery, Tip, TransactionApp};
-use samara_crypto::{Certificate, Roster};
+use samara_crypto::{Certificate, Mutant, Roster};
 use samara_types::block::genesis_digest;
 use samara_types::{Block, Height, Params, Record, View, message};
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub struct Remembered {
     pub bodies: Vec<Block>,
     /// The log is lost.
     pub amnesia: bool,
+    /// The log has forgotten records of views that were in the block store.
+    pub pruned: bool,
 }
 
 /// Limits of the mempool.
@@ -58,11 +60,20 @@ pub fn recover<H: History>(
     let genesis = Tip { view: View::GENESIS, height: Height(0), digest: genesis_digest(&chain) };
     let tip = history.tip()?.unwrap_or(genesis);
     let mut app = TransactionApp::new(chain, params.dedup_heights, mempool.transactions_max, mempool.bytes_max);
-    remember_transactions(history, &mut app, params, tip.height)?;
+    if !roster.has(Mutant::ForgetsTransactions) {
+        remember_transactions(history, &mut app, params, tip.height)?;
+    }
+    let amnesia = remembered.amnesia || is_below_log(&remembered, tip.view);
     let open = remembered.bodies.into_iter().filter(|block| block.header().view > tip.view);
     let blocks = recent_blocks(history, tip.height)?.into_iter().chain(open).map(Arc::new).collect();
     let tip_certificate = newest_notarization(history, roster, tip.height)?;
-    Ok((Recovery { tip, tip_certificate, blocks, records: remembered.records, amnesia: remembered.amnesia }, app))
+    Ok((Recovery { tip, tip_certificate, blocks, records: remembered.records, amnesia }, app))
+}
+
+/// A log forgets what the block store covers. A store that ends below all that the log still has is not that store: it was lost, or is an old
+/// copy, and nobody knows what was signed in between.
+fn is_below_log(remembered: &Remembered, tip: View) -> bool {
+    remembered.pruned && remembered.records.iter().all(|record| record.view() > tip)
 }
 
 /// Every transaction within the retention.
@@ -98,4 +109,21 @@ fn newest_notarization<H: History>(history: &H, roster: &Roster, tip: Height) ->
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_below_all_that_a_pruned_log_still_has_is_not_the_one_it_was_pruned_by() {
+        let remembered = |pruned, views: &[u64]| {
+            let records = views.iter().map(|view| Record::Nullify(View(*view))).collect();
+            Remembered { records, bodies: Vec::new(), amnesia: false, pruned }
+        };
+        assert!(is_below_log(&remembered(true, &[8, 9, 7]), View(6)));
+        assert!(is_below_log(&remembered(true, &[8]), View::GENESIS));
+        assert!(!is_below_log(&remembered(true, &[8, 9, 7]), View(7)), "what is below 7 is in the store");
+        assert!(!is_below_log(&remembered(false, &[8, 9]), View::GENESIS), "a log that has forgotten nothing says it all");
+    }
 }

@@ -13,6 +13,9 @@ use samara_validator::restart::{self, History, MempoolLimits, Remembered};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// What a validator does that cannot know what it signed.
+const LISTENING: &str = "listening; nothing is signed until the cluster has finalized beyond every view that was proven before";
+
 /// Everything a core starts from.
 pub struct Recovered {
     pub recovery: Recovery,
@@ -52,7 +55,7 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
             Some(newest::Doubt::Older) => "this vote log is older than what was signed",
             Some(newest::Doubt::StillDoubted) => "this vote log may be an old one, and nothing was signed since",
         };
-        tracing::warn!("{why}: listening; nothing is signed until the cluster has finalized beyond every view that was proven before");
+        tracing::warn!("{why}: {LISTENING}");
     }
     let mempool =
         MempoolLimits { transactions_max: prepared.config.mempool.transactions_max, bytes_max: prepared.config.mempool.bytes_max };
@@ -69,11 +72,14 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
         bodies: bodies.clone(),
         forgotten: 0,
     };
-    let remembered = Remembered { records: votes.records, bodies, amnesia };
+    let remembered = Remembered { records: votes.records, bodies, amnesia, pruned: votes.pruned };
     let (recovery, app) = restart::recover(&Disk(store), roster, &prepared.genesis.params, mempool, remembered).map_err(Exit::failed)?;
     let tip = &recovery.tip;
+    if recovery.amnesia && !amnesia {
+        tracing::warn!("the block store ends below the vote log, it was lost or is an old copy: {LISTENING}");
+    }
     tracing::info!(height = tip.height.0, view = tip.view.0, records, bodies = recovery.blocks.len(), torn_tail, "recovered");
-    start.height = tip.height;
+    (start.height, start.amnesia) = (tip.height, recovery.amnesia);
     Ok(Recovered { recovery, app, log, journal, start })
 }
 

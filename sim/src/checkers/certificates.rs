@@ -41,7 +41,7 @@ impl Certificates {
         }
         let nobody = BTreeSet::new();
         let sent = self.sent.get(&(view, (kind != 0).then_some(digest))).unwrap_or(&nobody);
-        match members.iter().find(|seat| !sent.contains(seat)) {
+        match members.iter().find(|seat| !self.facts.hostile[**seat] && !sent.contains(seat)) {
             Some(seat) => Err(format!("validator {seat} is a member and never sent this")),
             None => Ok(()),
         }

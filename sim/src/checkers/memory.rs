@@ -2,6 +2,8 @@
 
 use super::{Checker, Court, Facts, Promise, Said};
 use crate::trace::{Event, Held, What};
+use samara_types::View;
+use std::collections::BTreeSet;
 
 /// Views ahead and retained, restated from the limits of rotor and consensus.
 const REASSEMBLY_VIEWS: u64 = 64 + 32 + 2;
@@ -10,6 +12,10 @@ const VIEWS_AHEAD: u64 = 64;
 /// See the module.
 pub struct Memory {
     bound: Held,
+    /// Views each validator has recorded anything of.
+    recorded: Vec<BTreeSet<View>>,
+    /// Who has lost its disk or a part of it: all that its log says lies above its tip then.
+    lost: Vec<bool>,
 }
 
 impl Memory {
@@ -28,20 +34,31 @@ impl Memory {
                 open_views: 0,
                 open_span: 0,
             },
+            recorded: vec![BTreeSet::new(); facts.stakes.len()],
+            lost: vec![false; facts.stakes.len()],
         }
     }
 }
 
 impl Checker for Memory {
     fn observe(&mut self, event: &Event, _: Option<&Said>, court: &mut Court) {
-        let What::Held(held) = &event.what else { return };
+        let held = match &event.what {
+            What::Held(held) => held,
+            What::Wiped => return self.lost[event.node] = true,
+            What::Durable(record) => {
+                self.recorded[event.node].insert(record.view());
+                return;
+            }
+            _ => return,
+        };
         let bound = &self.bound;
+        let own = if self.lost[event.node] { self.recorded[event.node].len() as u64 } else { 0 };
         let parts = [
             ("reassembly bytes", held.reassembly_bytes, bound.reassembly_bytes),
             ("reassembly views", held.reassembly_views, REASSEMBLY_VIEWS + held.open_span),
             ("mempool transactions", held.mempool_transactions, bound.mempool_transactions),
             ("mempool bytes", held.mempool_bytes, bound.mempool_bytes),
-            ("open views", held.open_views, held.open_span + VIEWS_AHEAD + 1),
+            ("open views", held.open_views, held.open_span + VIEWS_AHEAD + 1 + own),
         ];
         for (what, value, limit) in parts.into_iter().filter(|(_, value, limit)| value > limit) {
             court.accuse(Promise::Memory, format!("validator {} holds {value} {what}, at most {limit} are allowed", event.node));

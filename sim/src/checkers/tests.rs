@@ -6,7 +6,7 @@ use crate::kit::{Cluster, Kit};
 use crate::swarm::{Load, Plan};
 use crate::trace::{Event, Held, Target, What};
 use crate::world::World;
-use samara_types::message::{Nullify, Vote, encode};
+use samara_types::message::{ManifestRequest, Nullify, Vote, encode};
 use samara_types::{Block, Digest, Evidence, Height, MessageKind, Nanos, Offence, Subject, ValidatorIndex, View};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -305,6 +305,39 @@ fn bounds_broken_without(silenced: fn(&What) -> bool) -> BTreeSet<String> {
 fn a_validator_that_stands_still_breaks_the_timing_bounds() {
     assert!(bounds_broken_without(|what| matches!(what, What::Entered(_))).contains("I19"));
     assert_eq!(bounds_broken_without(|what| matches!(what, What::Finalized(_))), BTreeSet::from(["I16".to_string()]));
+}
+
+/// n = 6: three are a notarization. One of them is not late because others fetch.
+#[test]
+fn bodies_that_are_fetched_excuse_the_rest_where_the_rest_is_no_notarization() {
+    for (fetchers, excused) in [(&[0, 1][..], false), (&[0, 1, 4][..], true)] {
+        let mut plan = Plan::calm("recorded", 11, vec![1; 6]);
+        plan.hostile = vec![(2, Kind::Silent)];
+        let mut run = Recorded::of(plan);
+        let schedule = run.cluster.schedule.clone();
+        let view = (1..).find(|view| schedule.leader(View(*view)).at() == 2).expect("everybody leads");
+        let request = What::Sent(
+            Target::One(ValidatorIndex(5)),
+            MessageKind::ManifestRequest,
+            encode(&ManifestRequest { view, digest: [1; 32] }).as_slice().into(),
+        );
+        let settled = run.position(|event| matches!(event.what, What::Settled));
+        run.events = std::mem::take(&mut run.events)
+            .into_iter()
+            .enumerate()
+            .filter(|(at, event)| *at <= settled || event.node != 3 || !matches!(event.what, What::Finalized(_)))
+            .flat_map(|(at, event)| {
+                let asks = at > settled && matches!(event.what, What::Entered(_));
+                let asked = fetchers.iter().filter(|_| asks).map(|node| Event { at: event.at, node: *node, what: request.clone() });
+                asked.chain([event.clone()]).collect::<Vec<_>>()
+            })
+            .collect();
+        let mut checkers = Checkers::new(&run.plan, &run.cluster);
+        run.events.iter().for_each(|event| checkers.observe(event));
+        let late =
+            checkers.finish().into_iter().any(|violation| violation.promise == Promise::Timing && violation.detail.starts_with("I16"));
+        assert_eq!(late, !excused, "{fetchers:?}");
+    }
 }
 
 #[test]

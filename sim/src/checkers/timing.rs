@@ -9,7 +9,8 @@
 //!
 //! The paper's votes carry their block, ours name it. So somebody may lack a block that its hostile leader kept back, while others build on it. He votes
 //! for theirs once it is notarized (vote2), which costs everybody δ + W more, since finality may need every correct vote; and until he has fetched
-//! the body nothing can be final to him, and he can propose nothing.
+//! the body nothing can be final to him, and he can propose nothing. Where so many lack it that the others' votes are no notarization (an equivocating
+//! leader needs f+1 of them only), everybody waits until they have fetched it.
 //!
 //! W is a body and a record, each behind a write that was under way: four writes. Timeouts are local: they stretch by the clocks' drift.
 
@@ -162,15 +163,17 @@ impl Timing {
         }
     }
 
-    /// A body is asked for a twentieth of a timeout after its certificate; who does so by then is excused, and so are all if the view's leader does,
-    /// who has nothing to build on.
+    /// A body is asked for a twentieth of a timeout after its certificate; who does so by then is excused. So are all if the view's leader does, who
+    /// has nothing to build on, and if those who do not are too few for a notarization.
     fn excuse(&mut self, now: Nanos, court: &mut Court) {
         while self.excuses.front().is_some_and(|(due, ..)| *due < now)
             && let Some((_, from, view, late, text)) = self.excuses.pop_front()
         {
             let fetches = |node: &usize| self.fetched[*node].is_some_and(|asked| asked.0 + FETCH >= from.0);
+            let builders: Vec<usize> = (0..self.views.len()).filter(|node| !self.facts.hostile[*node] && !fetches(node)).collect();
             let late: Vec<usize> = late.into_iter().filter(|node| !fetches(node)).collect();
-            if !late.is_empty() && !fetches(&self.facts.schedule.leader(view).at()) {
+            let goes_on = builders.contains(&self.facts.schedule.leader(view).at()) && self.facts.weight(&builders) >= self.facts.m;
+            if !late.is_empty() && goes_on {
                 court.accuse(Promise::Timing, format!("{text}: {late:?}"));
             }
         }

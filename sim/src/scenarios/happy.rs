@@ -17,7 +17,7 @@ pub const ALL: &[Scenario] = &[
         name: "slow_ear",
         what: "T5, T6, T7: one validator hears shreds late: certificates come before proposals, votes after views",
         plan: slow_ear,
-        expects: &[Expect::PastVotes(1), Expect::Blocks(20)],
+        expects: &[Expect::PastVotes(1), Expect::Blocks(15)],
     },
     Scenario {
         name: "skip_ahead",

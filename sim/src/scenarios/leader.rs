@@ -39,7 +39,7 @@ pub const ALL: &[Scenario] = &[
         name: "proposal_to_quorum",
         what: "T13: the proposal reaches 2f seats: with the leader's vote a notarization",
         plan: |seed| with("proposal_to_quorum", seed, 6, Kind::ProposalTo(2)),
-        expects: &[Expect::Blocks(20)],
+        expects: &[Expect::Blocks(15)],
     },
     Scenario {
         name: "proposal_to_fewer",
@@ -57,7 +57,7 @@ pub const ALL: &[Scenario] = &[
         name: "withheld_body",
         what: "T15: bodies reach some only and are never repaired by their leader: pulled from those who have them",
         plan: |seed| with("withheld_body", seed, 6, Kind::BodyWithholder),
-        expects: &[Expect::Blocks(20), Expect::ViewsWithin(400)],
+        expects: &[Expect::Blocks(15), Expect::ViewsWithin(400)],
     },
     Scenario {
         name: "malformed_code",
@@ -73,6 +73,6 @@ pub const ALL: &[Scenario] = &[
             (plan.load.per_second, plan.load.data_bytes_max) = (800, 1_000);
             plan
         },
-        expects: &[Expect::Blocks(20), Expect::Acknowledged(100)],
+        expects: &[Expect::Blocks(15), Expect::Acknowledged(100)],
     },
 ];

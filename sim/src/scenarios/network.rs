@@ -29,7 +29,7 @@ pub const ALL: &[Scenario] = &[
         name: "partition_5_1",
         what: "T26: five against one: the five go on",
         plan: |seed| partition("partition_5_1", seed, &[3]),
-        expects: &[Expect::Blocks(20)],
+        expects: &[Expect::Blocks(15)],
     },
     Scenario { name: "ring", what: "T26: everybody hears two neighbours only", plan: ring, expects: &[Expect::Blocks(5)] },
     Scenario {
@@ -48,7 +48,7 @@ pub const ALL: &[Scenario] = &[
         name: "split_knowledge",
         what: "T28: short timers, late and lost messages, a validator that votes and nullifies: validators leave views for different reasons",
         plan: split_knowledge,
-        expects: &[Expect::Nullified(5), Expect::Blocks(20)],
+        expects: &[Expect::Nullified(5), Expect::Blocks(15)],
     },
     Scenario {
         name: "long_absence",
@@ -60,19 +60,19 @@ pub const ALL: &[Scenario] = &[
         name: "slow_node",
         what: "T31: one machine's ring overruns again and again under load",
         plan: slow_node,
-        expects: &[Expect::Blocks(20), Expect::Acknowledged(100)],
+        expects: &[Expect::Blocks(15), Expect::Acknowledged(100)],
     },
     Scenario {
         name: "stopped",
         what: "T31: one process after another stands still for up to 600 ms, and finds in its ring what it missed",
         plan: stopped,
-        expects: &[Expect::Blocks(20), Expect::PastVotes(1)],
+        expects: &[Expect::Blocks(15), Expect::PastVotes(1)],
     },
     Scenario {
         name: "deaf_side",
         what: "T26: flapping one-way cuts: two validators are heard and hear nobody",
         plan: deaf_side,
-        expects: &[Expect::NothingFinal(420, 480), Expect::Blocks(20)],
+        expects: &[Expect::NothingFinal(420, 480), Expect::Blocks(15)],
     },
     Scenario {
         name: "narrow",

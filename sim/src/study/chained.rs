@@ -122,6 +122,8 @@ pub struct Measured {
     pub block_bytes: u32,
     /// Bytes of transactions offered in a second.
     pub offered_per_s: u64,
+    /// Proposal to each validator's vote in its view.
+    pub vote_ms: Spread,
     /// Proposal to the next view.
     pub view_ms: Spread,
     /// Proposal to finality.
@@ -159,6 +161,7 @@ struct Reading<'a> {
     case: &'a Case,
     /// When each block was proposed.
     proposed: BTreeMap<View, Nanos>,
+    voted: Vec<(View, Nanos)>,
     entered: BTreeMap<(View, usize), Nanos>,
     finalized: Vec<(View, usize, Nanos)>,
     heights: BTreeSet<View>,
@@ -174,6 +177,7 @@ impl<'a> Reading<'a> {
         let mut reading = Reading {
             case,
             proposed: BTreeMap::new(),
+            voted: Vec::new(),
             entered: BTreeMap::new(),
             finalized: Vec::new(),
             heights: BTreeSet::new(),
@@ -192,6 +196,7 @@ impl<'a> Reading<'a> {
                 What::Persist(Record::Proposal(view, _), _) => {
                     reading.proposed.insert(*view, event.at);
                 }
+                What::Persist(Record::Vote(view, _), _) => reading.voted.push((*view, event.at)),
                 What::Finalized(block) => {
                     let view = block.header.view;
                     reading.finalized.push((view, event.node, event.at));
@@ -242,6 +247,8 @@ impl<'a> Reading<'a> {
                 finalities.push((region(*node), ms(*proposed, *at)));
             }
         }
+        let votes = self.voted.iter().filter(|(view, _)| counted(view));
+        let votes = votes.filter_map(|(view, at)| Some(ms(*self.proposed.get(view)?, *at))).collect();
         let in_region =
             |times: &[(usize, f64)], region: usize| Spread::of(times.iter().filter(|(at, _)| *at == region).map(|(_, ms)| *ms).collect());
         let by_region = |times: &[(usize, f64)]| (0..REGIONS.len()).map(|region| in_region(times, region).mean).collect();
@@ -262,6 +269,7 @@ impl<'a> Reading<'a> {
             view_by_region_ms: by_region(&views),
             finality_by_region_ms: by_region(&finalities),
             finalities_by_region_ms: (0..REGIONS.len()).map(|region| in_region(&finalities, region).all).collect(),
+            vote_ms: Spread::of(votes),
             view_ms: Spread::of(views.into_iter().map(|(_, ms)| ms).collect()),
             finality_ms: Spread::of(finalities.into_iter().map(|(_, ms)| ms).collect()),
             transaction_ms: Spread::of(self.transactions),

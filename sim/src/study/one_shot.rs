@@ -55,6 +55,8 @@ pub const PROTOCOLS: [Protocol; 4] = [
 pub struct Estimate {
     /// The protocol's name.
     pub protocol: &'static str,
+    /// Until the body is there, and the vote with it.
+    pub body_ms: f64,
     /// Until the view quorum.
     pub view_ms: f64,
     /// Until finality.
@@ -163,6 +165,7 @@ fn region(validator: usize) -> usize {
 
 #[derive(Default)]
 struct Sum {
+    bodies: Vec<(usize, u32)>,
     views: Vec<(usize, u32)>,
     finalities: Vec<(usize, u32)>,
 }
@@ -179,6 +182,7 @@ impl Sum {
             }
         };
         for at in 0..VALIDATORS {
+            self.bodies.push((region(at), proposal[at]));
             self.views.push((region(at), view[at]));
             self.finalities.push((region(at), finality[at]));
         }
@@ -189,6 +193,7 @@ impl Sum {
         let by_region = |times: &[(usize, u32)]| (0..REGIONS.len()).map(|region| mean(times, Some(region))).collect();
         Estimate {
             protocol,
+            body_ms: mean(&self.bodies, None),
             view_ms,
             finality_ms,
             transaction_ms: view_ms + finality_ms,

@@ -27,7 +27,7 @@ impl MemoryVoteLog {
 
     /// A log that holds `records` from before, as if reopened.
     pub fn with_records(records: Vec<Record>) -> (MemoryVoteLog, Recovered) {
-        let recovered = Recovered { fresh: records.is_empty(), records: records.clone(), torn_tail: false };
+        let recovered = Recovered { fresh: records.is_empty(), records: records.clone(), torn_tail: false, pruned: false };
         (MemoryVoteLog { writes: Writes::new(records, false) }, recovered)
     }
 
@@ -55,7 +55,8 @@ impl MemoryVoteLog {
     /// disk is repaired.
     pub fn crash(self, torn: Torn) -> (MemoryVoteLog, Recovered) {
         let (writes, torn_tail) = self.writes.crash(torn);
-        let recovered = Recovered { records: writes.durable().to_vec(), torn_tail, fresh: writes.written() == 0 };
+        let (fresh, pruned) = (writes.written() == 0, writes.written() > writes.durable().len() as u64);
+        let recovered = Recovered { records: writes.durable().to_vec(), torn_tail, fresh, pruned };
         (MemoryVoteLog { writes }, recovered)
     }
 }
@@ -124,7 +125,7 @@ mod tests {
             [(Torn::Lost, vec![], false), (Torn::First(1), vec![nullify(1)], true), (Torn::Whole, vec![nullify(1), nullify(2)], false)]
         {
             let (mut reopened, recovered) = log.clone().crash(torn);
-            assert_eq!(recovered, Recovered { fresh: records.is_empty(), records: records.clone(), torn_tail });
+            assert_eq!(recovered, Recovered { fresh: records.is_empty(), records: records.clone(), torn_tail, pruned: false });
             assert_eq!(reopened.append(nullify(9)), LogSequence(records.len() as u64 + 1));
         }
     }

@@ -113,7 +113,7 @@ fn vote_is_durable_before_it_is_reported() {
         assert_eq!(read_log(dir.path()).unwrap(), records(0..12));
         drop(log);
         let (_, recovered) = open(dir.path(), &LogConfig { mode, ..small() });
-        assert_eq!(recovered, Recovered { records: records(0..12), torn_tail: false, fresh: false });
+        assert_eq!(recovered, Recovered { records: records(0..12), torn_tail: false, fresh: false, pruned: false });
     }
 }
 
@@ -239,6 +239,7 @@ fn rotation_keeps_everything_and_prune_keeps_what_is_at_or_above() {
     drop(log);
     let (mut log, recovered) = open(dir.path(), &tiny());
     assert_eq!(recovered.records, records(14..23));
+    assert!(recovered.pruned);
     assert_eq!(log.append(record(23)), LogSequence(24));
     settle(&mut log, LogSequence(24));
 }
@@ -303,7 +304,11 @@ fn a_repaired_tail_can_be_written_on() {
         assert_eq!(log.append(record(kept)), LogSequence(kept + 1));
         settle(&mut log, LogSequence(kept + 1));
         drop(log);
-        assert_eq!(open(dir.path(), &tiny()).1, Recovered { records: records(0..kept + 1), torn_tail: false, fresh: false }, "{cut}");
+        assert_eq!(
+            open(dir.path(), &tiny()).1,
+            Recovered { records: records(0..kept + 1), torn_tail: false, fresh: false, pruned: false },
+            "{cut}"
+        );
     }
 }
 
@@ -335,8 +340,8 @@ fn one_damaged_sector_of_the_last_block_loses_no_vote() {
     for sector in 0..8 {
         let dir = written(3, &small());
         change(dir.path(), 0, |bytes| bytes[3 * BLOCK_BYTES + sector * 512..][..512].fill(0xA5));
-        assert_eq!(open(dir.path(), &small()).1, Recovered { records: records(0..3), torn_tail: true, fresh: false });
-        assert_eq!(open(dir.path(), &small()).1, Recovered { records: records(0..3), torn_tail: false, fresh: false });
+        assert_eq!(open(dir.path(), &small()).1, Recovered { records: records(0..3), torn_tail: true, fresh: false, pruned: false });
+        assert_eq!(open(dir.path(), &small()).1, Recovered { records: records(0..3), torn_tail: false, fresh: false, pruned: false });
     }
 }
 
@@ -391,7 +396,7 @@ fn bytes_of_an_earlier_segment_in_a_later_one_never_parse() {
     let stale = fs::read(dir.path().join(VOTES.name(0))).unwrap();
     change(dir.path(), 1, |bytes| bytes[2 * BLOCK_BYTES..].copy_from_slice(&stale[BLOCK_BYTES..2 * BLOCK_BYTES]));
     let (_, recovered) = open(dir.path(), &tiny());
-    assert_eq!(recovered, Recovered { records: records(0..3), torn_tail: true, fresh: false });
+    assert_eq!(recovered, Recovered { records: records(0..3), torn_tail: true, fresh: false, pruned: false });
 }
 
 #[test]

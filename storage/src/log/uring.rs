@@ -125,7 +125,8 @@ impl UringVoteLog {
             scan.link = recovery::repair(torn, scan.link)?;
         }
         let fresh = scan.segments.is_empty();
-        let recovered = Recovered { records: std::mem::take(&mut scan.records), torn_tail: scan.torn.is_some(), fresh };
+        let pruned = scan.segments.first().is_some_and(|first| first.index > 0);
+        let recovered = Recovered { records: std::mem::take(&mut scan.records), torn_tail: scan.torn.is_some(), fresh, pruned };
 
         let mut ring = Ring::new().map_err(LogError::Unsupported)?;
         let prepare_now = |number, ring: &mut Ring| {
