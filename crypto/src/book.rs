@@ -206,14 +206,14 @@ impl ViewBook {
     }
 
     /// Signers with two vote digests, each judged once, each signature by itself: two pairing checks a signer. Both verify:
-    /// [`Offence::VoteEquivocation`]. One does not: [`Offence::BadVoteSignature`], known by the session it came over, so that nobody makes us pay
-    /// for such checks again and again. That also finds colluders whose errors cancel in a sum.
+    /// [`Offence::VoteEquivocation`]. One does not: [`Offence::BadVoteSignature`], known by the session it came over. That also finds colluders whose
+    /// errors cancel in a sum. Those in `convicted` are not judged, so that nobody makes us pay for such checks view after view: one proof is enough.
     ///
     /// The proof of an equivocation is the two encoded wire votes one after the other (equal lengths), smaller digest first, so that all who saw both votes
     /// keep the same bytes.
-    pub fn take_equivocations(&mut self, roster: &Roster) -> Vec<Evidence> {
+    pub fn take_equivocations(&mut self, roster: &Roster, convicted: &SignerBitmap) -> Vec<Evidence> {
         let conflicting = std::mem::take(&mut self.conflicting);
-        conflicting.iter().filter_map(|accused| self.judge(roster, accused)).collect()
+        conflicting.iter().filter(|signer| !convicted.contains(*signer)).filter_map(|accused| self.judge(roster, accused)).collect()
     }
 
     fn judge(&self, roster: &Roster, accused: ValidatorIndex) -> Option<Evidence> {

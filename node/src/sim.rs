@@ -37,7 +37,7 @@ pub struct SimArgs {
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     pub seed: Option<u64>,
     /// Runs so many seeds, from `--first` on; with `--mutants` the most seeds of the default swarm for each bug.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub seeds: Option<u64>,
     /// The first seed.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "seed")]

@@ -63,15 +63,15 @@ impl<A: Application> Consensus<A> {
         self.remember_hearing(from);
     }
 
-    /// Two votes of one signer. Who sent one that does not verify is not listened to any more, as after a batch check: two checks a view and
-    /// sender would be cheap to ask for.
+    /// Two votes of one signer. Who sent one that does not verify is not listened to any more, as after a batch check, and who is proven to have
+    /// signed both is not judged again: two checks a view and sender would be cheap to ask for, 64 views ahead at once.
     fn report_equivocations(&mut self, view: View) {
         let roster = Arc::clone(&self.roster);
-        for evidence in self.state(view).book.take_equivocations(&roster) {
+        let convicted = self.convicted;
+        for evidence in self.state(view).book.take_equivocations(&roster, &convicted) {
             self.stats.pairing_checks += 2;
-            if evidence.offence == Offence::BadVoteSignature {
-                self.unheard.insert(evidence.accused);
-            }
+            let known = if evidence.offence == Offence::BadVoteSignature { &mut self.unheard } else { &mut self.convicted };
+            known.insert(evidence.accused);
             self.outputs.push_back(Output::Evidence(evidence));
         }
     }

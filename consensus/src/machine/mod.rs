@@ -221,6 +221,8 @@ pub struct Consensus<A: Application> {
     retransmit_at: Nanos,
     /// Peers who sent a vote that does not verify: their votes are not looked at any more.
     unheard: SignerBitmap,
+    /// Peers proven to have voted twice in a view; what else they sign twice is not looked into.
+    convicted: SignerBitmap,
     /// Peers who sent a certificate that does not verify: their certificates are not looked at any more.
     barred: SignerBitmap,
     /// Leaders whose last view was nullified and who have not been heard since.

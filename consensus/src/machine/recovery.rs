@@ -85,6 +85,7 @@ impl<A: Application> Consensus<A> {
             syncing: false,
             retransmit_at: now,
             unheard: SignerBitmap::default(),
+            convicted: SignerBitmap::default(),
             barred: SignerBitmap::default(),
             silent: SignerBitmap::default(),
             helped_at: vec![Nanos(0); validators],

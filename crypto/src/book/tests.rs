@@ -274,11 +274,11 @@ fn equivocation_is_proven_by_two_good_signatures_and_reported_once() {
     let cluster = Cluster::equal(6);
     let mut book = cluster.signed(&vote(2), 0..3);
     book.settle(&cluster.roster, &vote(2));
-    assert!(book.take_equivocations(&cluster.roster).is_empty());
+    assert!(book.take_equivocations(&cluster.roster, &SignerBitmap::default()).is_empty());
     assert_eq!(book.add(vote(1), at(1), cluster.sign(1, &vote(1))), Added::Conflict);
     // Nobody can be framed: the session says who sent this, and its signature is not theirs.
     assert_eq!(book.add(vote(1), at(2), cluster.sign(1, &vote(1))), Added::Conflict);
-    let evidence = book.take_equivocations(&cluster.roster);
+    let evidence = book.take_equivocations(&cluster.roster, &SignerBitmap::default());
     let accusations: Vec<_> = evidence.iter().map(|evidence| (evidence.accused, evidence.offence, evidence.view)).collect();
     assert_eq!(accusations, [(at(1), Offence::VoteEquivocation, VIEW), (at(2), Offence::BadVoteSignature, VIEW)]);
     assert!(evidence[1].proof.is_empty());
@@ -288,9 +288,9 @@ fn equivocation_is_proven_by_two_good_signatures_and_reported_once() {
         assert_eq!((half.view.to_native(), half.digest), (VIEW.0, [digest; 32]));
         assert!(cluster.roster.verify_subject(at(1), &vote(digest), &half.signature));
     }
-    assert!(book.take_equivocations(&cluster.roster).is_empty());
+    assert!(book.take_equivocations(&cluster.roster, &SignerBitmap::default()).is_empty());
     book.add(vote(1), at(1), cluster.sign(1, &vote(1)));
-    assert!(book.take_equivocations(&cluster.roster).is_empty());
+    assert!(book.take_equivocations(&cluster.roster, &SignerBitmap::default()).is_empty());
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn evidence_does_not_depend_on_the_order_of_arrival() {
         for byte in order {
             book.add(vote(byte), at(4), cluster.sign(4, &vote(byte)));
         }
-        book.take_equivocations(&cluster.roster)
+        book.take_equivocations(&cluster.roster, &SignerBitmap::default())
     };
     assert_eq!(evidence([1, 2]), evidence([2, 1]));
     assert_eq!(evidence([1, 2]).len(), 1);
@@ -313,7 +313,7 @@ fn a_vote_and_a_nullify_are_no_equivocation() {
     let cluster = Cluster::equal(6);
     let mut book = cluster.signed(&vote(1), 0..1);
     assert_eq!(book.add(NULLIFY, at(0), cluster.sign(0, &NULLIFY)), Added::New);
-    assert!(book.take_equivocations(&cluster.roster).is_empty());
+    assert!(book.take_equivocations(&cluster.roster, &SignerBitmap::default()).is_empty());
 }
 
 /// Two colluders send S1 + E and S2 - E: the plain sum cannot tell, and need not (see `bls`).
@@ -336,7 +336,7 @@ fn errors_of_colluders_that_cancel_leave_a_certificate_that_verifies() {
         assert_eq!(cluster.verify(&certificate.to_message()), Ok(certificate));
         // A proof of equivocation never rests on such a signature; its sender is known for it once it is judged alone.
         book.add(vote(2), at(0), cluster.sign(0, &vote(2)));
-        let evidence = book.take_equivocations(&cluster.roster);
+        let evidence = book.take_equivocations(&cluster.roster, &SignerBitmap::default());
         assert!(matches!(&evidence[..], [bad] if bad.offence == Offence::BadVoteSignature && bad.accused == at(0) && bad.proof.is_empty()));
     }
 }

@@ -208,8 +208,8 @@ impl<H: Handler> HotReactor<H> {
         self.finish()
     }
 
-    /// One pass; returns whether it found anything to do. Only stages that did are accounted for: an empty pass reads no clock but the one that
-    /// made `now`.
+    /// One pass; returns whether it found anything to do. Only stages that did are accounted for, together with the search before them: an empty
+    /// pass reads the tick counter once, besides `now`.
     pub fn pass(&mut self, now: Nanos) -> bool {
         self.counters.passes[0] += 1;
         let mut at = tick();

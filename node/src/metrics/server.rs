@@ -3,9 +3,10 @@
 //! Rule: a validator does not die, and does not stay away, because of its metrics. An address that cannot be taken (in use, not there yet) is
 //! told in the log and tried again; `samara_endpoint_failures_total` says how often, once it is up.
 //!
-//! A stranger can do no more than keep [`CONNECTIONS_MAX`] connections busy for [`LEASE`] each: requests have no body worth reading, the
-//! answer is made at most every [`MADE_EVERY`], a connection ends when its lease does, whatever it is doing, and where all are taken the oldest
-//! goes: who scrapes is served although others hold connections open without a word.
+//! A stranger can keep [`CONNECTIONS_MAX`] connections busy for [`LEASE`] each: requests have no body worth reading, the figures are
+//! gathered at most every [`MADE_EVERY`], a connection ends when its lease does, whatever it is doing, and where all are taken the oldest
+//! goes: who scrapes is served although others hold connections open without a word. Not bounded is how often he asks over them, nor that he
+//! opens new ones while somebody scrapes: the address belongs on a network where only scrapers are.
 
 use super::exposition::{CLASSIC, OPENMETRICS, Scrape, classic, openmetrics};
 use super::{Picture, Source, URL_FILE};
@@ -38,7 +39,7 @@ const CONNECTIONS_MAX: usize = 32;
 const LEASE: Duration = Duration::from_secs(120);
 /// From one try to take the address to the next.
 const RETRY: Duration = Duration::from_secs(2);
-/// How long an answer's figures are taken for true: who asks without end costs a core no more than ten pictures a second.
+/// How long an answer's figures are taken for true: who asks without end has them gathered ten times a second, no more.
 const MADE_EVERY: Duration = Duration::from_millis(100);
 
 /// An endpoint, serving or trying to. Dropping it ends it and removes its URL file.

@@ -60,12 +60,12 @@ fn table(members: &[Member]) -> Table {
                     row.seat.to_string(),
                     row.height.to_string(),
                     row.view.to_string(),
-                    format!("{:.1}", row.blocks_per_s),
-                    format!("{:.0}", row.tps),
+                    format!("{:.1}", row.blocks_per_s + 0.0),
+                    format!("{:.0}", row.tps + 0.0),
                     format!("{} {}", ms(row.finality_ms.p50), ms(row.finality_ms.p99)),
                     row.nullified.to_string(),
                     row.sessions_up.to_string(),
-                    format!("{:.2}", row.cpus),
+                    format!("{:.2}", row.cpus + 0.0),
                     format!("{:.1}", row.rss_bytes as f64 / (1 << 20) as f64),
                 ]);
             }

@@ -133,7 +133,7 @@ fn cells(row: &Row, member: &Member, highest: u64) -> [String; 14] {
 fn health(row: &Row, highest: u64) -> Style {
     let lost = (row.sessions_up as usize) < row.peers.len();
     match () {
-        () if row.age_s > 10.0 || row.syncing || highest > row.height + 200 => Style::new().fg(Color::Yellow),
+        () if row.age_s > 10.0 || row.syncing || highest.saturating_sub(row.height) > 200 => Style::new().fg(Color::Yellow),
         () if lost => Style::new().fg(Color::Yellow),
         () => Style::new(),
     }

@@ -110,8 +110,10 @@ impl Target {
 /// The body of `/snapshot`.
 fn get(address: &str, patience: Duration) -> Result<Vec<u8>, Fault> {
     let deadline = Instant::now() + patience;
-    let resolved = address.to_socket_addrs().map_err(|_| Fault::Unreachable)?.next().ok_or(Fault::Unreachable)?;
-    let mut stream = TcpStream::connect_timeout(&resolved, patience).map_err(|_| Fault::Unreachable)?;
+    // A name may have several addresses, `localhost` ::1 first, and the endpoint listens on one of them.
+    let addresses = address.to_socket_addrs().map_err(|_| Fault::Unreachable)?;
+    let connect = |to| TcpStream::connect_timeout(&to, deadline.saturating_duration_since(Instant::now())).ok();
+    let mut stream = addresses.into_iter().find_map(connect).ok_or(Fault::Unreachable)?;
     stream.set_write_timeout(Some(patience)).map_err(|_| Fault::Unreachable)?;
     let request = format!("GET /snapshot HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(|_| Fault::Unreachable)?;

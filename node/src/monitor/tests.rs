@@ -45,6 +45,17 @@ fn lines(watch: &Watch, selection: Selection, width: u16, height: u16) -> String
     terminal.backend().to_string()
 }
 
+/// What no validator says: the others are still shown.
+#[test]
+fn figures_beyond_all_reason_are_shown_and_harm_no_neighbour() {
+    let mut watch = watch();
+    let mut absurd = recorded();
+    absurd.families.values_mut().flatten().for_each(|point| point.value = 1e30);
+    watch.take(Sighting { target: 1, at: Instant::now(), seen: Ok(absurd) });
+    let text = lines(&watch, Selection::default(), 118, 44);
+    assert!(text.contains("2 of 2 answer") && text.contains("14.6"), "{text}");
+}
+
 #[test]
 fn the_picture_shows_views_weights_stages_cores_peers_and_who_is_down() {
     let text = lines(&watch(), Selection::default(), 118, 44);

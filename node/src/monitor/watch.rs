@@ -95,15 +95,15 @@ impl Member {
         }
         // By the validator's own clock: it need not agree with this one.
         let age_s = reading.total("samara_snapshot_age_seconds").unwrap_or(0.0);
+        if self.readings.len() == READINGS {
+            self.readings.pop_front();
+        }
         let older = self.readings.front();
         // Between two publications, not between two looks: the figures are up to a second old.
         let published = older.map_or(0.0, |(_, older)| reading.written_unix_ms.saturating_sub(older.written_unix_ms) as f64 / 1e3);
         self.row = Some(Row::of(older.map(|(_, older)| older), &reading, published, age_s));
         self.fault = None;
         self.readings.push_back((at, reading));
-        if self.readings.len() > READINGS {
-            self.readings.pop_front();
-        }
     }
 
     /// Its seat, or its name while that is unknown.

@@ -107,7 +107,7 @@ impl Tape {
         let captured = self.capture.next_packet().map_err(|allowed| Exit::bad("FILE", self.path.display(), allowed))?;
         if let Some(captured) = &captured {
             self.packets += 1;
-            self.lost += captured.lost_before;
+            self.lost = self.lost.saturating_add(captured.lost_before);
         }
         Ok(captured)
     }

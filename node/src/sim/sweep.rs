@@ -22,7 +22,7 @@ pub fn command(wanted: &Wanted, args: &SimArgs) -> Result<(), Exit> {
     progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left").expect("a good template"));
     let started = Instant::now();
     let results = runner::each(count as usize, args.threads(), |at, kit| {
-        let result = wanted.scenario.run_plan(&wanted.plan(first + at as u64), kit);
+        let result = wanted.scenario.run_plan(&wanted.plan(first.wrapping_add(at as u64)), kit);
         progress.inc(1);
         result
     });

@@ -162,7 +162,7 @@ impl Reassembly {
         let (mut first, mut payload) = (Vec::new(), Vec::with_capacity(header.payload_length as usize));
         let plan_of = |block: &Block| self.planner.plan(block.header().block_bytes()).expect("a placed block has a plan");
         for (at, commitment) in manifest.iter().enumerate() {
-            // The header is not part of the payload: only slice 0 is copied twice.
+            // The header is not part of the payload: slice 0 is copied once more for that.
             let out = if at == 0 { &mut first } else { &mut payload };
             if !variant_of(commitment).is_some_and(|variant| variant.append_bytes(out, plan_of)) {
                 return Built::NotYet;

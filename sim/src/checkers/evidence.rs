@@ -1,6 +1,7 @@
 //! I15: whoever is accused by a correct validator is hostile, and who gave himself away to one is accused by it.
 //!
-//! The second half is promised where one process holds the proof: two votes of one signer in a view, both good, before the view is final to it; two
+//! The second half is promised where one process holds the proof: two votes of one signer in a view, both good, before the view is final to it, once a
+//! process and signer (who is convicted is not judged again); two
 //! slices of one place under two signatures of the view's leader. What can be proven to nobody (a bad signature, a wrong seat) is found when it
 //! gets in the way, if ever. Not promised either: what a sender says after a bad signature (it is not listened to any more), and slices of a
 //! block that is known to be malformed.
@@ -26,6 +27,8 @@ struct Ear {
     accused: BTreeSet<(View, usize, Offence)>,
     /// Whose votes are not listened to any more.
     deaf_to: BTreeSet<usize>,
+    /// Who was accused of two votes in whatever view.
+    convicted: BTreeSet<usize>,
 }
 
 impl Ear {
@@ -90,7 +93,7 @@ impl Guilt {
         }
         let votes = ear.votes.entry((view, from)).or_default();
         votes.insert(subject.digest());
-        if votes.len() > 1 && !ear.accused.contains(&(view, from, Offence::VoteEquivocation)) {
+        if votes.len() > 1 && !ear.convicted.contains(&from) {
             court.accuse(
                 Promise::Evidence,
                 format!("validator {node} heard two votes of validator {from} in view {view} and does not accuse it"),
@@ -142,9 +145,12 @@ impl Checker for Guilt {
                     );
                     return court.accuse(Promise::Evidence, text);
                 }
-                self.ears[node].accused.insert((evidence.view, accused, evidence.offence));
-                if evidence.offence == Offence::BadVoteSignature {
-                    self.ears[node].deaf_to.insert(accused);
+                let ear = &mut self.ears[node];
+                ear.accused.insert((evidence.view, accused, evidence.offence));
+                match evidence.offence {
+                    Offence::BadVoteSignature => drop(ear.deaf_to.insert(accused)),
+                    Offence::VoteEquivocation => drop(ear.convicted.insert(accused)),
+                    _ => {}
                 }
             }
             _ => {}

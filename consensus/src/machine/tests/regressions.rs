@@ -66,6 +66,23 @@ fn a_forged_second_vote_ends_the_senders_credit() {
     assert_eq!(cluster.nodes[node].trace.evidence.len(), 1);
 }
 
+/// Two good votes in each of 64 views would cost two checks a view and sender.
+#[test]
+fn who_is_proven_to_have_voted_twice_is_not_judged_again() {
+    let mut cluster = Cluster::new(6);
+    cluster.filter = Box::new(|_, _, _| false);
+    let node = (0..6).find(|i| *i != cluster.leader(1)).unwrap();
+    let liar = (0..6).rfind(|i| *i != node).unwrap();
+    for view in 1..60 {
+        for digest in [3, 4] {
+            cluster.deliver(liar, node, &Packet::Vote(cluster.vote_from(liar, view, Digest([digest; 32]))));
+        }
+    }
+    let evidence = &cluster.nodes[node].trace.evidence;
+    assert!(matches!(&evidence[..], [e] if e.accused.at() == liar && e.offence == Offence::VoteEquivocation), "{evidence:?}");
+    assert_eq!(cluster.get(node).stats().pairing_checks, 2);
+}
+
 #[test]
 fn a_proposal_of_somebody_else_than_the_leader_is_not_accepted() {
     let (mut cluster, node) = quiet(6);
