@@ -70,8 +70,8 @@ Architecture: $arch
 Maintainer: Samara <samara@localhost>
 Installed-Size: $size
 Depends: libc6 (>= ${glibc:-2.31}), libgcc-s1, libstdc++6
-Recommends: systemd
-Suggests: ethtool, prometheus
+Recommends: systemd, ethtool
+Suggests: prometheus
 Section: net
 Priority: optional
 Description: kernel-bypass validator: Rotor dissemination under Minimmit consensus

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Directory of the packaged service, measured when none is named.
-const DATA_DIR: &str = "/var/lib/samara";
+const DATA_DIR: &str = "/var/lib/samara/validator";
 /// Longest time for measurements.
 const MEASURE_MAX: Duration = Duration::from_secs(300);
 /// Columns of the table.
@@ -25,7 +25,7 @@ pub struct DoctorArgs {
     /// Interface of the validator; may be given again; those with a device that are up if not given.
     #[arg(long, value_name = "IF")]
     pub interface: Vec<String>,
-    /// Directory whose disk is measured with small durable writes; /var/lib/samara if it is there.
+    /// Directory whose disk is measured with small durable writes; that of the packaged service, /var/lib/samara/validator, if not given.
     #[arg(long, value_name = "DIR")]
     pub disk: Option<PathBuf>,
     /// CPUs of the reactors, such as 2-5; those the kernel isolates if not given.
@@ -61,7 +61,8 @@ impl DoctorArgs {
         Ok(Options {
             interfaces: self.interface.clone(),
             cores: CpuSet::parse_list(&cores).filter(within).ok_or_else(allowed)?,
-            disk: self.disk.clone().or_else(|| Path::new(DATA_DIR).is_dir().then(|| DATA_DIR.into())),
+            disk: self.disk.clone(),
+            usual_disk: Path::new(DATA_DIR).is_dir().then(|| DATA_DIR.into()),
             measure: self.measure,
         })
     }

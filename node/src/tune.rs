@@ -371,7 +371,7 @@ fn revert_command(place: &PlaceArgs, force: bool) -> Result<(), Exit> {
     }
     let names = left.iter().map(|target| target.to_string()).collect::<Vec<_>>().join(", ");
     let denied = reverted.outcomes.iter().any(|it| matches!(&it.ending, Ending::Failed(why) if why.contains("not permitted")));
-    let text = format!("{} values are not as before: {names}; what somebody else changed goes back with --force", left.len());
+    let text = format!("{} values are not as before: {names}; what somebody else changed goes back with --force, what is missing is forgotten by it", left.len());
     Err(if denied { Exit::Host(one_line(&text)) } else { Exit::failed(text) })
 }
 
@@ -399,6 +399,7 @@ fn print_reverted(reverted: &Reverted) {
             Ending::Rebooted(found) => format!("left at {} (the reboot set it; before: {})", short(found), short(&it.prior)),
             Ending::Foreign(found) => format!("left at {} (somebody else set it; before: {})", short(found), short(&it.prior)),
             Ending::Gone => "gone".to_string(),
+            Ending::Missing => format!("not there now, perhaps with the value of samara when it comes back (before: {})", short(&it.prior)),
             Ending::Failed(why) => format!("failed: {why}"),
         };
         println!("{} {}: {text}", it.name, it.target);

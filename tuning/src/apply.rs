@@ -149,6 +149,7 @@ pub fn apply(
     let was_open = state.is_open();
     state.begin(host)?;
     state.adopt_moved(host)?;
+    state.settle_cut(host)?;
     let mut run = Run { host, state, observer, applied: Applied::default(), fresh: Vec::new(), first: Vec::new() };
     for setting in in_order(profile) {
         // One at a time: a setting of a card decides which queues, interrupts and tables the next one finds.

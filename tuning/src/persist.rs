@@ -7,8 +7,8 @@
 //! | `/etc/udev/rules.d/90-samara.rules` | what belongs to an interface, set when it appears |
 //! | `/etc/security/limits.d/90-samara.conf` | resource limits of the user `samara` |
 //!
-//! A file begins with our mark and a checksum of the rest. One without the mark is never written over; one that was edited is left by
-//! removal and reported. Values with characters that mean something to one of these programs are left out by name, and so are interrupts,
+//! A file begins with our mark and a checksum of the rest. One without the mark, or one that was edited, is never written over;
+//! removal leaves it and reports it. Values with characters that mean something to one of these programs are left out by name, and so are interrupts,
 //! whose numbers change with every boot (`samara tune apply` when the service starts sets them).
 
 use crate::host::Host;
@@ -78,19 +78,18 @@ impl Persistent {
         persistent
     }
 
-    /// Writes the files, each at once or not at all. A file that is not ours stops it before anything is written.
+    /// Writes the files, each at once or not at all. A file that is not ours, or was edited, stops it before anything is written.
     pub fn write(&self, host: &Host) -> Result<(), PersistError> {
         for (path, _) in &self.files {
             let place = place(host, path);
-            let foreign = match fs::read_to_string(&place) {
-                Ok(text) => !text.starts_with(MARK),
-                Err(error) if error.kind() == ErrorKind::NotFound => false,
+            let in_the_way = match fs::read_to_string(&place) {
+                Ok(text) if !text.starts_with(MARK) => "exists and was not written by samara; move it away",
+                Ok(text) if !is_intact(&text) => "was edited since samara wrote it; move it away, or `samara tune unpersist --force`",
+                Ok(_) => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(PersistError(place.display().to_string(), error)),
             };
-            if foreign {
-                let error = io::Error::new(ErrorKind::AlreadyExists, "exists and was not written by samara; move it away");
-                return Err(PersistError(place.display().to_string(), error));
-            }
+            return Err(PersistError(place.display().to_string(), io::Error::new(ErrorKind::AlreadyExists, in_the_way)));
         }
         self.files.iter().try_for_each(|(path, text)| {
             let place = place(host, path);
@@ -221,7 +220,14 @@ mod tests {
         some().write(&host).unwrap();
         some().write(&host).unwrap();
         let edited = dir.path().join(&SYSCTL[1..]);
-        fs::write(&edited, fs::read_to_string(&edited).unwrap() + "vm.swappiness = 1\n").unwrap();
+        let text = fs::read_to_string(&edited).unwrap() + "vm.swappiness = 1\n";
+        fs::write(&edited, &text).unwrap();
+        fs::remove_file(dir.path().join(&LIMITS[1..])).unwrap();
+        let error = some().write(&host).unwrap_err().to_string();
+        assert!(error.contains("90-samara.conf") && error.contains("edited"), "{error}");
+        assert_eq!(fs::read_to_string(&edited).unwrap(), text, "their line stays");
+        assert!(!dir.path().join(&LIMITS[1..]).exists(), "nothing is written when one file is in the way");
+        fs::write(dir.path().join(&LIMITS[1..]), &some().files[3].1).unwrap();
         let removed = [(SYSCTL, Removal::Edited), (TMPFILES, Removal::Removed), (UDEV, Removal::Removed), (LIMITS, Removal::Removed)];
         assert_eq!(remove(&host, false).unwrap(), removed);
         assert_eq!(remove(&host, true).unwrap(), [(SYSCTL, Removal::Removed)]);

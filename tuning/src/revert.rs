@@ -1,7 +1,8 @@
 //! Putting everything back, and seeing what moved.
 //!
 //! A value is put back when it is one that we wrote, or when a crash cut its change in this boot. A value that somebody else changed is
-//! theirs: it is left, reported, and stays in the journal until `force`. After a reboot most values are the boot's; those are left for good.
+//! theirs: it is left, reported, and stays in the journal until `force`. So does one whose interface or CPU is away, since it may come back
+//! with our value. After a reboot most values are the boot's; those are left for good.
 //!
 //! Values that move along with others (the neighbours of `restore`) are looked at before the first write and put back with the rest:
 //! a table that somebody set between apply and revert is theirs, and stays although its channels change under it.
@@ -28,8 +29,10 @@ pub enum Ending {
     Rebooted(String),
     /// Somebody else gave it another value, which is left; `force` puts it back.
     Foreign(String),
-    /// The interface, interrupt or file is gone, and its value with it.
+    /// The interface, interrupt or file is gone for good, and its value with it: with what was put back, or with the boot.
     Gone,
+    /// The interface, interrupt or file was not there to begin with, and may come back with our value; `force` forgets it.
+    Missing,
     /// It could not be put back.
     Failed(String),
 }
@@ -37,7 +40,7 @@ pub enum Ending {
 impl Ending {
     /// Nothing is left to do for it.
     pub fn is_settled(&self) -> bool {
-        !matches!(self, Ending::Foreign(_) | Ending::Failed(_))
+        !matches!(self, Ending::Foreign(_) | Ending::Failed(_) | Ending::Missing)
     }
 
     /// A word for tables and JSON.
@@ -48,6 +51,7 @@ impl Ending {
             Ending::Rebooted(_) => "reset by the reboot",
             Ending::Foreign(_) => "changed by somebody else",
             Ending::Gone => "gone",
+            Ending::Missing => "missing",
             Ending::Failed(_) => "failed",
         }
     }
@@ -91,11 +95,20 @@ pub fn revert(host: &Host, state: &mut State, force: bool, observer: Observer<'_
     let changes: Vec<(Target, Entry, String)> = state.session().iter().filter_map(changed).collect();
     // Whose the values are is seen before the first write: putting one back may move another.
     let judge = |(target, entry, prior): &(Target, Entry, String)| not_ours(host, target, entry, prior, &boot_id).filter(|_| !force);
-    let (mut wants, mut released, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    // A queue that goes with the channels that are put back is no loss, a card that is away is; which of the two is seen now as well.
+    let is_missing = |target: &Target, entry: &Entry| {
+        let absent = target.read(host).is_err_and(|error| error.is_absent());
+        absent && !force && !entry.released && entry.boot_id == boot_id
+    };
+    let (mut wants, mut released, mut missing, mut outcomes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for change @ (target, entry, prior) in &changes {
         let left = judge(change);
         if left.is_none() {
-            released.push(target.clone());
+            if is_missing(target, entry) {
+                missing.push(target.clone())
+            } else {
+                released.push(target.clone())
+            }
             wants.push(Want { name: entry.name.clone(), target: target.clone(), value: prior.clone() });
         }
         outcomes.push(Outcome {
@@ -116,11 +129,12 @@ pub fn revert(host: &Host, state: &mut State, force: bool, observer: Observer<'_
         let ending = match back {
             Back::AsBefore => Ending::AsBefore,
             Back::Restored => Ending::Restored,
+            Back::Gone if missing.contains(&want.target) => Ending::Missing,
             Back::Gone => Ending::Gone,
             Back::Failed(why) => Ending::Failed(why),
         };
         match outcomes.iter_mut().find(|outcome| outcome.target == want.target) {
-            Some(outcome) if released.contains(&want.target) => outcome.ending = ending,
+            Some(outcome) if released.contains(&want.target) || missing.contains(&want.target) => outcome.ending = ending,
             Some(_) => {}
             // A neighbour speaks only when it could not be kept as it was.
             None if matches!(ending, Ending::Failed(_)) => {

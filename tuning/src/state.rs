@@ -127,7 +127,7 @@ impl Session {
             Record::Done { target, value } => {
                 if let Some(entry) = self.entries.get_mut(&target) {
                     entry.ours.push(value.clone());
-                    (entry.expected, entry.finished) = (value, true);
+                    (entry.expected, entry.finished, entry.released) = (value, true, false);
                 }
             }
             Record::Watch { target, name, value, at_least } => {
@@ -138,6 +138,7 @@ impl Session {
             Record::Reverting { targets, around } => {
                 let boot_id = self.boot_id.clone();
                 self.around = around;
+                self.entries.values_mut().for_each(|entry| entry.released = false);
                 for target in targets {
                     if let Some(entry) = self.entries.get_mut(&target) {
                         (entry.released, entry.boot_id) = (true, boot_id.clone());
@@ -296,6 +297,27 @@ impl State {
             self.put(Record::Done { target, value: now.value })?;
         }
         Ok(())
+    }
+
+    /// Ends what a crash cut, in a run that changes values again: what a value says now is the last that is taken for ours without having
+    /// been read back. Who changes it from here on means it.
+    pub fn settle_cut(&mut self, host: &Host) -> Result<(), StateError> {
+        let (boot_id, mut records) = (host.boot_id(), Vec::new());
+        for (target, entry) in self.session.iter().filter(|(_, entry)| !entry.finished || entry.released) {
+            let Some(prior) = &entry.prior else { continue };
+            let now = target.read(host).ok().map(|now| now.value).filter(|_| entry.boot_id == boot_id);
+            let target = target.clone();
+            records.push(match now {
+                Some(now) if target.same(&now, prior) => Record::Undone { target },
+                Some(value) => Record::Done { target, value },
+                // Another boot's, or not there: nothing of what it says is ours.
+                None => Record::Done { target, value: entry.expected.clone() },
+            });
+        }
+        if !self.session.around.is_empty() {
+            records.push(Record::Reverting { targets: Vec::new(), around: Vec::new() });
+        }
+        records.into_iter().try_for_each(|record| self.put(record))
     }
 
     /// Appends a record; when this returns, the disk has it.

@@ -208,6 +208,78 @@ fn a_small_memory_lock_is_fatal_only_for_those_it_binds() {
 }
 
 #[test]
+fn what_the_shell_may_do_is_not_held_against_an_installed_service() {
+    let ids = ["capabilities", "memory-lock", "file-limit", "priority"];
+    let bench = mlx5();
+    bench.tree.file("/proc/self/status", "CapEff:\t0000000000000000\n");
+    bench.tree.file("/proc/self/limits", "Max open files 1023 4096 files\nMax locked memory 4096 4096 bytes\nMax nice priority 0 0\n");
+    let severities = || ids.map(|id| bench.finding(id).severity);
+    use Severity::{Fail, Info, Warn};
+    let judged = [Warn, Fail, Fail, Info];
+    assert_eq!(severities(), judged);
+    bench.tree.file("/lib/systemd/system/samara.service", "[Service]\n");
+    assert_eq!(severities(), [Info; 4]);
+    assert!(ids.iter().all(|id| bench.finding(id).source.ends_with("of this process; the unit sets its own")));
+    bench.tree.file("/proc/self/cgroup", "0::/system.slice/samara.service\n");
+    assert_eq!(severities(), judged, "in the service itself they are what counts");
+    let unit = include_str!("../../ops/systemd/samara.service");
+    let limit = unit.lines().find(|line| line.starts_with("LimitNOFILE=")).unwrap();
+    assert!(bench.finding("file-limit").fix.starts_with(&format!("{limit} in the unit")), "the unit that is shipped says {limit}");
+}
+
+#[test]
+fn a_driver_is_in_order_only_if_it_has_the_native_mode() {
+    let bench = mlx5();
+    let driver = |name: &str| {
+        let place = bench.tree.root.join("sys/devices/pci0000:00/0000:00:02.0/0000:03:00.0/driver");
+        fs::remove_file(&place).unwrap();
+        bench.tree.file(&format!("/sys/bus/pci/drivers/{name}/bind"), "");
+        std::os::unix::fs::symlink(format!("../../../../bus/pci/drivers/{name}"), place).unwrap();
+        let finding = bench.finding("nic-driver:enp3s0");
+        (finding.severity, finding.is)
+    };
+    assert_eq!(driver("igc"), (Severity::Ok, "igc".into()));
+    assert_eq!(driver("sfc"), (Severity::Ok, "sfc".into()), "the kernel says that it has it");
+    bench.tree.file("/ethtool/enp3s0/xdp", "\n");
+    assert_eq!(driver("r8169"), (Severity::Warn, "r8169: no native XDP".into()));
+    fs::remove_file(bench.tree.root.join("ethtool/enp3s0/xdp")).unwrap();
+    assert_eq!(driver("r8169"), (Severity::Info, "r8169: not known for native XDP".into()));
+}
+
+#[test]
+fn a_loss_since_boot_offers_no_value_that_is_there_or_lower() {
+    const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
+    let bench = mlx5();
+    bench.tree.file("/proc/net/snmp", SNMP).file("/proc/net/softnet_stat", "00000010 0000000a 0\n");
+    bench.tree.file(BACKLOG, "16383\n");
+    let (udp, softirq) = (bench.finding("drops-udp"), bench.finding("drops-softirq"));
+    assert_eq!((udp.severity, softirq.severity), (Severity::Warn, Severity::Warn));
+    assert!(udp.fix.contains("rmem_max") && udp.fix.contains("134217728") && !udp.fix.contains("wmem"), "the other is larger: {}", udp.fix);
+    assert!(softirq.fix.contains("16384"), "as the profile: {}", softirq.fix);
+    bench.tree.file(BACKLOG, "70000\n").file("/proc/sys/net/core/rmem_max", "268435456\n");
+    for id in ["drops-udp", "drops-softirq"] {
+        let finding = bench.finding(id);
+        assert_eq!((finding.severity, finding.fix.as_str()), (Severity::Info, "since boot; the settings are right now"), "{id}");
+    }
+    fs::remove_file(bench.tree.root.join(&BACKLOG[1..])).unwrap();
+    assert_eq!(bench.finding("drops-softirq").severity, Severity::Warn, "what is not seen is not said to be right");
+}
+
+#[test]
+fn groups_of_sessions_are_not_judged_where_cgroups_share_out_the_cpus() {
+    let bench = mlx5();
+    let finding = |controllers: &str| {
+        bench.tree.file("/sys/fs/cgroup/cgroup.subtree_control", controllers);
+        bench.finding("session-groups")
+    };
+    assert_eq!(bench.finding("session-groups").severity, Severity::Warn);
+    assert_eq!(finding("cpuset io memory\n").severity, Severity::Warn);
+    let without = finding("cpuset cpu io memory\n");
+    assert_eq!(without.severity, Severity::Info);
+    assert!(without.fix.starts_with("CPUWeight=") && without.why.contains("cgroup.subtree_control"), "{without:?}");
+}
+
+#[test]
 fn figures_are_those_of_the_files() {
     let bench = mlx5();
     bench.tree.file("/proc/net/snmp", SNMP).file("/proc/net/softnet_stat", "00000010 0000000a 0\n00000010 00000001 2\n");

@@ -18,13 +18,14 @@ use std::process::{Command, Stdio};
 use support::{Tree, snapshot};
 
 type Test = (&'static str, fn());
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 7] = [
     ("a_kill_anywhere_leaves_what_a_revert_needs_on_mlx5", || sweep(Tree::mlx5, "latency", "enp3s0", "4-11")),
     ("a_kill_anywhere_leaves_what_a_revert_needs_on_i40e", || sweep(Tree::i40e, "latency", "ens1f1", "2,4-6")),
     ("a_kill_anywhere_leaves_what_a_revert_needs_on_virtio", || sweep(Tree::virtio, "virtual", "eth0", "1")),
     ("a_kill_anywhere_leaves_what_a_revert_needs_where_a_driver_resets_what_is_around", || {
         sweep(resets_around, "latency", "enp3s0", "4-11");
     }),
+    ("what_a_second_apply_found_right_is_somebody_elses_once_they_change_it", what_a_second_apply_found_right),
     ("a_write_that_fails_half_way_is_rolled_back", a_write_that_fails_half_way_is_rolled_back),
     ("a_full_disk_leaves_whole_records_and_every_value_as_before", a_full_disk_leaves_whole_records_and_every_value_as_before),
 ];
@@ -149,6 +150,44 @@ fn sweep(build: fn(&Path) -> Tree, profile: &str, interface: &str, hot: &str) {
                 assert!(point > 8, "points of {what}");
                 break;
             }
+            kills += 1;
+        }
+    }
+    println!("{kills} kills");
+}
+
+/// A kill anywhere in an apply or a revert, then a whole apply: from there on a value that somebody changes is theirs.
+fn what_a_second_apply_found_right() {
+    const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
+    let mut kills = 0;
+    for what in ["apply", "revert"] {
+        for point in 0.. {
+            let dir = scratch();
+            let root = dir.path().to_str().unwrap();
+            let tree = Tree::virtio(dir.path());
+            let (host, before) = (Host::under(dir.path()), snapshot(&tree.root));
+            let again = || {
+                let mut state = State::hold(&state_dir(dir.path()), &host).unwrap();
+                let profile = Profile::built_in("virtual").unwrap().unwrap();
+                apply(&host, &mut state, &profile, &selection("eth0", "1"), &mut |_| ()).unwrap();
+            };
+            if what == "revert" {
+                again();
+            }
+            if !killed_at(point, [what, root, "virtual", "eth0", "1"]) {
+                assert!(point > 8, "points of {what}");
+                break;
+            }
+            again();
+            assert_eq!(tree.read(BACKLOG), "65536\n");
+            tree.file(BACKLOG, "999\n");
+            let mut state = State::hold(&state_dir(dir.path()), &host).unwrap();
+            let reverted = revert(&host, &mut state, false, &mut |_| ()).unwrap();
+            let left: Vec<String> = reverted.outcomes.iter().filter(|it| !it.ending.is_settled()).map(|it| it.target.to_string()).collect();
+            assert_eq!(left, [BACKLOG], "{what} killed at point {point}");
+            assert_eq!(tree.read(BACKLOG), "999\n", "{what} killed at point {point}");
+            assert!(revert(&host, &mut state, true, &mut |_| ()).unwrap().is_complete());
+            assert_eq!(snapshot(&tree.root), before, "{what} killed at point {point}");
             kills += 1;
         }
     }

@@ -464,8 +464,37 @@ fn a_card_that_is_gone_is_reported_and_the_rest_goes_back() {
     bench.apply(&built_in("latency")).unwrap();
     std::fs::remove_dir_all(bench.tree.root.join("ethtool/enp3s0")).unwrap();
     let reverted = bench.revert(false);
-    assert!(reverted.is_complete() && reverted.outcomes.iter().any(|it| it.ending == Ending::Gone));
+    let missing = |reverted: &Reverted| reverted.outcomes.iter().filter(|it| it.ending == Ending::Missing).count();
+    assert!(!reverted.is_complete() && missing(&reverted) > 3, "{reverted:?}");
     assert_eq!(bench.tree.read(RMEM), "212992\n");
+    assert!(bench.is_open(), "what the card said before is still known");
+    let again = bench.revert(false);
+    assert_eq!((missing(&again), again.outcomes.len()), (missing(&reverted), missing(&reverted)), "the others are settled");
+    assert!(bench.revert(true).is_complete() && !bench.is_open(), "force forgets it");
+}
+
+#[test]
+fn a_card_that_comes_back_gets_its_values_back() {
+    let bench = mlx5();
+    let before = bench.snapshot();
+    bench.apply(&built_in("latency")).unwrap();
+    let (card, away) = (bench.tree.root.join("ethtool/enp3s0"), bench.tree.root.join("var/away"));
+    std::fs::rename(&card, &away).unwrap();
+    assert!(!bench.revert(false).is_complete());
+    std::fs::rename(&away, &card).unwrap();
+    assert!(bench.revert(false).is_complete() && !bench.is_open());
+    assert_eq!(bench.snapshot(), before);
+}
+
+#[test]
+fn what_is_gone_with_the_boot_is_settled() {
+    let bench = mlx5();
+    bench.apply(&built_in("latency")).unwrap();
+    std::fs::remove_dir_all(bench.tree.root.join("ethtool/enp3s0")).unwrap();
+    bench.tree.file("/proc/sys/kernel/random/boot_id", "99999999-2222-3333-4444-555555555555\n");
+    let reverted = bench.revert(false);
+    assert!(reverted.is_complete() && reverted.outcomes.iter().any(|it| it.ending == Ending::Gone), "{reverted:?}");
+    assert!(!bench.is_open());
 }
 
 #[test]

@@ -1,10 +1,13 @@
-//! What this process may do: capabilities, limits, and the switches for io_uring and BPF. A service has its own: run the doctor as the
-//! service's user, or compare with the unit file.
+//! What this process may do: capabilities, limits, and the switches for io_uring and BPF. A service has its own, from its
+//! unit: where that is installed, what another process may do is told and not judged.
 
 use super::{Finding, Severity, View};
 
 const STATUS: &str = "/proc/self/status";
 const LIMITS: &str = "/proc/self/limits";
+/// Where the unit of the package and those of an operator lie.
+const UNITS: [&str; 3] =
+    ["/etc/systemd/system/samara.service", "/usr/lib/systemd/system/samara.service", "/lib/systemd/system/samara.service"];
 
 /// Capabilities the AF_XDP rung and pinned, preferred reactors use: bit and name.
 const WANTED: [(u32, &str); 6] = [(12, "NET_ADMIN"), (13, "NET_RAW"), (14, "IPC_LOCK"), (23, "SYS_NICE"), (38, "PERFMON"), (39, "BPF")];
@@ -18,14 +21,29 @@ const NOFILE_WANTED: u64 = 65_536;
 const NOFILE_LEAST: u64 = 1024;
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
-    let mut findings = vec![capabilities(view)];
-    findings.push(memory_lock(view));
-    findings.push(open_files(view));
-    findings.push(nice(view));
+    let of_process = [capabilities(view), memory_lock(view), open_files(view), nice(view)];
+    let elsewhere = has_unit(view) && !is_service(view);
+    let mut findings: Vec<Finding> = of_process.into_iter().map(|finding| told(finding, elsewhere)).collect();
     findings.push(uring_switch(view));
     findings.push(bpf_switch(view));
     findings.push(seccomp(view));
     findings
+}
+
+fn has_unit(view: &View<'_>) -> bool {
+    UNITS.iter().any(|path| view.host.exists(path))
+}
+
+/// This process is one of the service, under the limits of its unit.
+fn is_service(view: &View<'_>) -> bool {
+    view.host.read("/proc/self/cgroup").is_ok_and(|text| text.lines().any(|line| line.split('/').any(|part| part == "samara.service")))
+}
+
+/// Says whose limits and capabilities these are; those of a shell keep no service from running.
+fn told(mut finding: Finding, elsewhere: bool) -> Finding {
+    finding.source.push_str(", of this process; the unit sets its own");
+    let severity = if elsewhere { finding.severity.min(Severity::Info) } else { finding.severity };
+    finding.judged(severity)
 }
 
 fn mask(view: &View<'_>) -> u64 {
@@ -87,11 +105,11 @@ fn memory_lock(view: &View<'_>) -> Finding {
 
 fn open_files(view: &View<'_>) -> Finding {
     limited(view, "file-limit", "Max open files", "65536 or more", |count, finding| {
-        let fix = "LimitNOFILE=1048576 in the unit, or: ulimit -n 1048576";
+        let fix = format!("LimitNOFILE={NOFILE_WANTED} in the unit, or: ulimit -n {NOFILE_WANTED}");
         finding
             .why("every client, peer and store file takes a descriptor")
             .cost(if count < NOFILE_WANTED { format!("clients beyond about {count} are refused") } else { "none".into() })
-            .worse(count < NOFILE_WANTED, Severity::Warn, fix)
+            .worse(count < NOFILE_WANTED, Severity::Warn, &fix)
             .worse(count < NOFILE_LEAST, Severity::Fail, fix)
     })
 }

@@ -19,22 +19,35 @@ const WRITES_MAX: u64 = 20_000;
 const SLOW_US: u64 = 2000;
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-pub(super) fn check(directory: Option<&Path>, time: Duration) -> Option<Finding> {
+pub(super) fn check(named: Option<&Path>, usual: Option<&Path>, time: Duration) -> Option<Finding> {
     if time.is_zero() {
         return None;
     }
     let should = "p99 below 2000 us";
-    let Some(directory) = directory else {
+    let Some(directory) = named.or(usual) else {
         let finding = Finding::new("disk-sync", "not measured: no directory named", should, "--disk DIR");
         return Some(finding.why("a vote is sent only when it is durable").judged(Severity::Info));
     };
     Some(match measure(directory, time) {
         Ok(times) => judge(directory, &times),
-        Err(error) => Finding::new("disk-sync", format!("cannot write: {error}"), should, directory.display())
-            .why("a vote is sent only when it is durable")
-            .cost("the validator does not start with this directory")
-            .worse(true, Severity::Fail, "a directory that this user may write (dir in samara.toml)"),
+        Err(error) => unwritten(directory, named.is_some(), &error),
     })
+}
+
+/// Only a directory that somebody named is one that this user has to be able to write: the service's own belongs to its user.
+fn unwritten(directory: &Path, named: bool, error: &io::Error) -> Finding {
+    let denied = !named && error.kind() == io::ErrorKind::PermissionDenied;
+    let is = if denied { "not visible without root".to_string() } else { format!("cannot write: {error}") };
+    let finding = Finding::new("disk-sync", is, "p99 below 2000 us", directory.display()).why("a vote is sent only when it is durable");
+    match (named, denied) {
+        (true, _) => finding.cost("the validator does not start with this directory").worse(
+            true,
+            Severity::Fail,
+            "a directory that this user may write (data_dir in samara.toml)",
+        ),
+        (false, true) => finding.judged(Severity::Info),
+        (false, false) => finding.cost("not measured").worse(true, Severity::Warn, "--disk DIR names the directory of the validator"),
+    }
 }
 
 /// Duration of every write, us.
@@ -115,10 +128,22 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_fails() {
-        let finding = check(Some(Path::new("/nonexistent/samara")), TINY).unwrap();
-        assert_eq!(finding.severity, Severity::Fail);
-        assert_eq!(check(None, TINY).unwrap().severity, Severity::Info);
-        assert!(check(None, Duration::ZERO).is_none());
+        let (nowhere, dir) = (Path::new("/nonexistent/samara"), tempfile::tempdir().unwrap());
+        let finding = check(Some(nowhere), Some(dir.path()), TINY).unwrap();
+        assert_eq!(finding.severity, Severity::Fail, "the one that was named counts");
+        assert_eq!(check(None, None, TINY).unwrap().severity, Severity::Info);
+        assert!(check(None, None, Duration::ZERO).is_none());
+        assert!(check(None, Some(dir.path()), TINY).unwrap().is.starts_with("p50"));
+    }
+
+    #[test]
+    fn the_services_own_directory_fails_nobody_who_may_not_write_there() {
+        let finding =
+            |named: bool, code: i32| unwritten(Path::new("/var/lib/samara/validator"), named, &io::Error::from_raw_os_error(code));
+        let (denied, named) = (finding(false, libc::EACCES), finding(true, libc::EACCES));
+        assert_eq!((denied.severity, denied.is.as_str()), (Severity::Info, "not visible without root"));
+        assert_eq!(named.severity, Severity::Fail);
+        assert_eq!(finding(false, libc::ENOSPC).severity, Severity::Warn);
     }
 
     #[test]

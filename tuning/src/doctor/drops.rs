@@ -1,6 +1,6 @@
 //! What was lost since boot, by the place that counts it: sockets, softirq, the card, its XDP programs.
 
-use super::{Finding, Severity, View};
+use super::{Finding, Severity, View, settings};
 
 const SNMP: &str = "/proc/net/snmp";
 const SOFTNET: &str = "/proc/net/softnet_stat";
@@ -46,8 +46,19 @@ fn sockets(view: &View<'_>) -> Finding {
         Finding::new("drops-udp", is, should, SNMP)
             .why("a shred that a socket drops was paid for by its sender and must come from another relay")
             .cost(format!("{lost:.3} % of {offered} datagrams since boot"))
-            .worse(udp.errors + udp.send_buffer > 0, Severity::Warn, "sysctl -w net.core.rmem_max=134217728 net.core.wmem_max=134217728")
+            .lost(view, udp.errors + udp.send_buffer > 0, &["receive-buffer-max", "send-buffer-max"])
     })
+}
+
+impl Finding {
+    /// When something was lost: a warning with what would be set now, or a fact of the past where the settings are right by now.
+    fn lost(self, view: &View<'_>, lost: bool, settings: &[&str]) -> Finding {
+        match settings::repairs(view, settings, None) {
+            Some(repairs) if repairs.is_empty() => self.worse(lost, Severity::Info, "since boot; the settings are right now"),
+            Some(repairs) => self.worse(lost, Severity::Warn, repairs.join("; ")),
+            None => self.worse(lost, Severity::Warn, format!("where the host sets it: {}", view.tune())),
+        }
+    }
 }
 
 /// Sums of `/proc/net/softnet_stat` over CPUs, since boot.
@@ -76,7 +87,7 @@ fn softirq(view: &View<'_>) -> Finding {
         Finding::new("drops-softirq", format!("dropped {}, out of time {}", softnet.dropped, softnet.squeezed), should, SOFTNET)
             .why("below AF_XDP every packet passes the backlog of its CPU")
             .cost(format!("{} of {} packets since boot", softnet.dropped, softnet.processed))
-            .worse(softnet.dropped > 0, Severity::Warn, "sysctl -w net.core.netdev_max_backlog=16384")
+            .lost(view, softnet.dropped > 0, &["backlog"])
     })
 }
 
@@ -114,14 +125,12 @@ fn card(view: &View<'_>, interface: &str) -> Finding {
     });
     let source =
         if view.host.exists(&directory) { format!("{directory}, ethtool -S {interface}") } else { format!("ethtool -S {interface}") };
+    let mut more = settings::repairs(view, &["receive-ring"], Some(interface)).unwrap_or_default();
+    more.push("more queues; reactors awake".into());
     Finding::new(id, shown(&all), should, source)
         .why("what the card drops nobody else counts")
         .cost(if all.is_empty() { "none".into() } else { format!("{} packets since boot, by the largest counter", all[0].1.max(1)) })
-        .worse(
-            !all.is_empty(),
-            Severity::Warn,
-            format!("ethtool -G {interface} rx 4096 (as far as the card goes); more queues; reactors awake"),
-        )
+        .worse(!all.is_empty(), Severity::Warn, more.join("; "))
 }
 
 /// Drops of a running validator's own sockets are among its metrics; the driver counts those of every program.

@@ -38,6 +38,8 @@ pub struct Options {
     pub cores: CpuSet,
     /// Directory whose disk is measured with small durable writes.
     pub disk: Option<PathBuf>,
+    /// Directory that is measured when none is named, where this user may write it.
+    pub usual_disk: Option<PathBuf>,
     /// Time for all measurements together; zero leaves them out.
     pub measure: Duration,
 }
@@ -91,7 +93,7 @@ pub fn examine(host: &Host, options: &Options) -> Report {
     findings.extend(drops::check(&view));
     let share = options.measure / 2;
     findings.extend(wakeup::check(&view, share));
-    findings.extend(disk::check(options.disk.as_deref(), share));
+    findings.extend(disk::check(options.disk.as_deref(), options.usual_disk.as_deref(), share));
     let count = |severity| findings.iter().filter(|it: &&Finding| it.severity == severity).count();
     let summary = Summary {
         ok: count(Severity::Ok),

@@ -7,6 +7,9 @@ use crate::host::HostError;
 const MTU_LEAST: u64 = 1400;
 /// Above it a frame does not fit one of the frame pool's largest, 4,096 bytes with headroom.
 const MTU_MOST: u64 = 3700;
+/// Drivers that are known for the native mode of XDP.
+const NATIVE: [&str; 9] = ["mlx5_core", "ice", "i40e", "ixgbe", "igc", "ena", "bnxt_en", "virtio_net", "veth"];
+const OTHER_CARD: &str = "a card with native XDP (mlx5, ice, i40e, ixgbe, ena, virtio_net), or transport uring";
 
 pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
     if view.interfaces.is_empty() {
@@ -18,6 +21,10 @@ pub(super) fn check(view: &View<'_>) -> Vec<Finding> {
         vec![nic.driver(), nic.link(), nic.master(), nic.mtu(), nic.queues(), nic.xdp(), nic.busy_poll()]
     };
     view.interfaces.iter().flat_map(one).collect()
+}
+
+fn is_native(features: &[String]) -> bool {
+    ["basic", "redirect"].iter().all(|wanted| features.iter().any(|feature| feature == wanted))
 }
 
 struct Nic<'a> {
@@ -43,13 +50,21 @@ impl Nic<'_> {
 
     fn driver(&self) -> Finding {
         let path = self.path("device/driver");
-        let (is, severity) = match self.driver_name() {
-            Some(name) => (name, Severity::Ok),
-            None => ("no device: a virtual interface, or not recorded".into(), Severity::Info),
+        // What the kernel tells of this one counts; a name says something where it tells nothing.
+        let told = self.view.host.ethtool().xdp_features(self.interface).ok().map(|features| is_native(&features));
+        let (is, severity) = match (self.driver_name(), told) {
+            (Some(name), _) if NATIVE.contains(&name.as_str()) => (name, Severity::Ok),
+            (Some(name), Some(true)) => (name, Severity::Ok),
+            (Some(name), Some(false)) => (format!("{name}: no native XDP"), Severity::Warn),
+            (Some(name), None) => (format!("{name}: not known for native XDP"), Severity::Info),
+            (None, _) => ("no device: a virtual interface, or not recorded".into(), Severity::Info),
         };
+        let cost = if severity == Severity::Warn { "AF_XDP only in generic mode, behind the driver" } else { "" };
         Finding::new(self.id("nic-driver"), is, "a driver with native XDP", path)
             .why("the driver decides whether AF_XDP runs before or behind the kernel's network stack")
+            .cost(cost)
             .judged(severity)
+            .worse(severity == Severity::Warn, Severity::Warn, OTHER_CARD)
     }
 
     fn link(&self) -> Finding {
@@ -130,7 +145,7 @@ impl Nic<'_> {
             Err(error) => return Finding::unread(id, should, source, &error),
         };
         let has = |name: &str| features.iter().any(|feature| feature == name);
-        let native = has("basic") && has("redirect");
+        let native = is_native(&features);
         let is = if features.is_empty() { "none".into() } else { features.join(", ") };
         Finding::new(id, is, should, source)
             .why("native mode hands frames over in the driver, zero copy without touching them")
@@ -141,12 +156,11 @@ impl Nic<'_> {
             })
             .judged(if native { Severity::Ok } else { Severity::Warn })
             .worse(native && !has("xsk-zerocopy"), Severity::Info, "")
-            .worse(!native, Severity::Warn, "a card with native XDP (mlx5, ice, i40e, ixgbe, ena, virtio_net), or transport uring")
+            .worse(!native, Severity::Warn, OTHER_CARD)
     }
 
     /// Kernels before 6.3 do not tell; the driver's name still says something.
     fn xdp_by_driver(&self, id: String, should: &str) -> Finding {
-        const NATIVE: [&str; 9] = ["mlx5_core", "ice", "i40e", "ixgbe", "igc", "ena", "bnxt_en", "virtio_net", "veth"];
         let name = self.driver_name();
         let known = name.as_deref().is_some_and(|name| NATIVE.contains(&name));
         let is = match (&name, known) {

@@ -52,6 +52,7 @@ fn of_steps(view: &View<'_>, setting: &Setting, interface: Option<&str>, steps: 
     let more = if shown.at_least { " or more" } else { "" };
     let id = interface.map_or(setting.name.clone(), |interface| format!("{}:{interface}", setting.name));
     let (severity, fix) = match recommended {
+        _ if is_without_effect(view, &setting.name) => (Severity::Info, "CPUWeight= in the unit (systemctl edit samara)".to_string()),
         true => (Severity::Warn, format!("{}   # {}", shown.target.command(view.host, &shown.wanted), all_at_once(view))),
         false => (Severity::Info, shown.target.command(view.host, &shown.wanted)),
     };
@@ -61,6 +62,24 @@ fn of_steps(view: &View<'_>, setting: &Setting, interface: Option<&str>, steps: 
         .why(&setting.reason)
         .cost(cost)
         .worse(!differing.is_empty(), severity, fix)
+}
+
+/// Groups of sessions are made only of tasks that are in no other: where cgroup v2 shares out CPUs every task is in one.
+fn is_without_effect(view: &View<'_>, setting: &str) -> bool {
+    let shared = || view.host.read("/sys/fs/cgroup/cgroup.subtree_control");
+    setting == "session-groups" && shared().is_ok_and(|controllers| controllers.split_whitespace().any(|name| name == "cpu"))
+}
+
+/// The commands that set what the recommended profile would change now of some settings, of one card if named; none if all is right.
+/// Nothing where no value of them can be seen.
+pub(super) fn repairs(view: &View<'_>, names: &[&str], interface: Option<&str>) -> Option<Vec<String>> {
+    let interfaces = interface.map_or(view.interfaces.clone(), |interface| vec![interface.to_string()]);
+    let selection = Selection { interfaces, hot: view.hot.clone(), port: None };
+    let profile = built_in(view.profile());
+    let settings = profile.settings.iter().filter(|setting| names.contains(&setting.name.as_str()));
+    let steps: Vec<Step> = settings.flat_map(|setting| Plan::of_setting(view.host, setting, &selection).steps).collect();
+    let commands = steps.iter().filter(|step| step.change).map(|step| step.target.command(view.host, &step.wanted)).collect();
+    (!steps.is_empty()).then_some(commands)
 }
 
 fn all_at_once(view: &View<'_>) -> String {
