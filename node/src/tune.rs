@@ -371,7 +371,10 @@ fn revert_command(place: &PlaceArgs, force: bool) -> Result<(), Exit> {
     }
     let names = left.iter().map(|target| target.to_string()).collect::<Vec<_>>().join(", ");
     let denied = reverted.outcomes.iter().any(|it| matches!(&it.ending, Ending::Failed(why) if why.contains("not permitted")));
-    let text = format!("{} values are not as before: {names}; what somebody else changed goes back with --force, what is missing is forgotten by it", left.len());
+    let text = format!(
+        "{} values are not as before: {names}; what somebody else changed goes back with --force, what is missing is forgotten by it",
+        left.len()
+    );
     Err(if denied { Exit::Host(one_line(&text)) } else { Exit::failed(text) })
 }
 
