@@ -30,11 +30,13 @@ put 644 ops/systemd/samara.default etc/default/samara
 
 doc=usr/share/doc/samara
 for page in docs/*.md; do put 644 "$page" "$doc/$(basename "$page")"; done
+for picture in docs/studies/*.svg; do put 644 "$picture" "$doc/studies/$(basename "$picture")"; done
 put 644 tuning/README.md "$doc/tuning.md"
 put 644 samara.example.toml "$doc/examples/samara.toml"
 # The profiles are in the binary; these are for reading, and as a start for --profile-file.
 for profile in tuning/profiles/*.toml; do put 644 "$profile" "$doc/examples/profiles/$(basename "$profile")"; done
 put 644 ops/alerts/samara.rules.yml "$doc/examples/prometheus/samara.rules.yml"
+put 644 ops/wireshark/samara.lua "$doc/examples/wireshark/samara.lua"
 for board in ops/grafana/*.json; do put 644 "$board" "$doc/examples/grafana/$(basename "$board")"; done
 cat >"$tree/$doc/copyright" <<TEXT
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/

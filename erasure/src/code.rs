@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::library::Library;
 use crate::plan::{Layout, Place, Plan};
 use crate::simd::Gfni;
-use reed_solomon_simd::engine::{DefaultEngine, NoSimd, utils};
+use reed_solomon_simd::engine::{DefaultEngine, NoSimd};
 use samara_types::CHUNK_BYTES;
 
 /// One chunk of a code word.
@@ -54,8 +54,9 @@ impl Code {
     /// Writes the parity of `data`. Panics unless both are 1 to [`crate::CODE_CHUNKS_MAX`] chunks.
     pub fn encode(&mut self, data: &[Chunk], parity: &mut [Chunk]) {
         let layout = Layout::new(data.len(), parity.len());
-        if layout.coset == 1 {
-            return encode_by_sum(data, parity);
+        if let [only] = data {
+            // A polynomial of degree 0.
+            return parity.fill(*only);
         }
         match &mut self.executor {
             Executor::Library(library) => library.encode(layout, data, parity),
@@ -80,16 +81,6 @@ impl Code {
             Executor::Gfni(gfni) => gfni.restore(layout, &self.plan, data, parity),
         }
         Ok(())
-    }
-}
-
-/// With cosets of one position a transform is nothing: one parity chunk is the sum of the data, and one data chunk its own parity.
-fn encode_by_sum(data: &[Chunk], parity: &mut [Chunk]) {
-    for out in parity {
-        out.copy_from_slice(&data[0]);
-        for chunk in &data[1..] {
-            utils::xor(out.as_chunks_mut().0, chunk.as_chunks().0);
-        }
     }
 }
 

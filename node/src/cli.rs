@@ -434,8 +434,12 @@ fn usage_line(error: &clap::Error) -> String {
     let allowed = text(ContextKind::ValidValue).or_else(|| std::error::Error::source(error).map(|source| source.to_string()));
     match (error.kind(), argument, text(ContextKind::InvalidValue)) {
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(argument), Some(value)) => {
-            let allowed = allowed.unwrap_or_else(|| "a value".into());
-            format!("{argument} = {value}: allowed is {}", one_line(&allowed))
+            let allowed = match allowed.as_deref().map(|text| text.strip_prefix(&format!("{value} is not in ")).unwrap_or(text)) {
+                Some("invalid digit found in string" | "cannot parse integer from empty string") => "a whole number",
+                Some(text) => text,
+                None => "a value",
+            };
+            format!("{argument} = {value}: allowed is {}", one_line(allowed))
         }
         (ErrorKind::MissingRequiredArgument, Some(argument), _) => {
             format!("{argument} is missing: it is required (see `samara --help`)")
@@ -456,6 +460,14 @@ mod tests {
     #[test]
     fn the_command_tree_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_value_that_is_not_allowed_is_answered_in_one_line_with_what_is() {
+        let line = |arguments: &str| usage_line(&Cli::try_parse_from(arguments.split_whitespace()).expect_err("a usage error"));
+        assert_eq!(line("samara localnet --senders 0"), "--senders = 0: allowed is 1..=1000000");
+        assert_eq!(line("samara localnet --validators x"), "--validators = x: allowed is a whole number");
+        assert_eq!(line("samara sim --seeds="), "--seeds = : allowed is a whole number");
     }
 
     #[test]

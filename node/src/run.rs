@@ -149,7 +149,7 @@ fn open_door(prepared: &Prepared, reactor: &HotReactor<core::Core>, local: std::
         addresses,
     };
     let path = &prepared.config.layout.door;
-    let door = Door::open(path, vec![reactor.tap()], about);
+    let door = Door::open(path, reactor.taps(), about);
     door.inspect_err(|error| tracing::warn!(%error, path = %path.display(), "no door for captures")).ok()
 }
 

@@ -129,7 +129,23 @@ fn a_running_validator_is_scraped_and_what_it_says_grows_with_the_chain() {
     assert_eq!((snapshot["seat"].as_u64(), snapshot["marks"]["m"].as_u64()), (Some(2), Some(3)));
     let finals = snapshot["views"].as_array().unwrap().iter().filter(|view| view["final_us"].is_u64()).count();
     assert!(finals > 10, "{finals} of the latest views are final: {}", snapshot["views"]);
+    let (code, document) = look_once(&["--dir", net.data().to_str().unwrap()]);
+    assert_eq!((code, document["answering"].as_u64(), document["height_min"].is_u64()), (Some(0), Some(6), true), "{document}");
     let targets: Value = serde_json::from_slice(&std::fs::read(net.data().join("prometheus-targets.json")).unwrap()).unwrap();
     assert_eq!(targets.as_array().unwrap().len(), 6);
     assert_eq!(format!("http://{}/metrics", targets[2]["targets"][0].as_str().unwrap()), url);
+}
+
+/// `samara monitor --once --json`: its exit code and its document.
+fn look_once(arguments: &[&str]) -> (Option<i32>, Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
+    let output = command.args(["monitor", "--once", "--json"]).args(arguments).output().unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("one JSON document"))
+}
+
+#[test]
+fn a_validator_that_does_not_answer_ends_a_look_with_one() {
+    let (code, document) = look_once(&["--url", "http://127.0.0.1:1/metrics"]);
+    assert_eq!((code, document["answering"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(document["validators"][0]["fault"], "unreachable");
 }

@@ -17,12 +17,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use support::{Tree, snapshot};
 
-type Builder = fn(&Path) -> Tree;
-const HOSTS: [(&str, Builder, &str, &str); 4] = [
-    ("mlx5", Tree::mlx5, "enp3s0", "4-11"),
-    ("i40e", Tree::i40e, "ens1f1", "2,4-6"),
-    ("virtio", Tree::virtio, "eth0", "1"),
-    ("mlx5 that resets what is around", resets_around, "enp3s0", "4-11"),
+type Test = (&'static str, fn());
+const TESTS: [Test; 6] = [
+    ("a_kill_anywhere_leaves_what_a_revert_needs_on_mlx5", || sweep(Tree::mlx5, "latency", "enp3s0", "4-11")),
+    ("a_kill_anywhere_leaves_what_a_revert_needs_on_i40e", || sweep(Tree::i40e, "latency", "ens1f1", "2,4-6")),
+    ("a_kill_anywhere_leaves_what_a_revert_needs_on_virtio", || sweep(Tree::virtio, "virtual", "eth0", "1")),
+    ("a_kill_anywhere_leaves_what_a_revert_needs_where_a_driver_resets_what_is_around", || {
+        sweep(resets_around, "latency", "enp3s0", "4-11");
+    }),
+    ("a_write_that_fails_half_way_is_rolled_back", a_write_that_fails_half_way_is_rolled_back),
+    ("a_full_disk_leaves_whole_records_and_every_value_as_before", a_full_disk_leaves_whole_records_and_every_value_as_before),
 ];
 
 /// Each change of channels or rings resets a table, a mask and interrupts that somebody set by hand.
@@ -34,23 +38,23 @@ fn resets_around(root: &Path) -> Tree {
     tree
 }
 
+/// Speaks what `cargo test` and `cargo nextest` expect of a test: names when asked for them, else those runs that were named, or all.
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "child") {
         return child(&args[1..]);
     }
-    if args.iter().any(|arg| arg == "--list") {
-        return;
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    // None is ignored.
+    if has("--list") {
+        return TESTS.iter().filter(|_| !has("--ignored")).for_each(|(name, _)| println!("{name}: test"));
     }
-    for (name, build, interface, hot) in HOSTS {
-        let profile = if name == "virtio" { "virtual" } else { "latency" };
-        let whole = sweep(build, profile, interface, hot);
-        println!("test kill at every point, {profile} on {name}: {whole} kills ... ok");
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part));
+    for (name, test) in TESTS.iter().filter(|(name, _)| is_wanted(name) && !has("--ignored")) {
+        test();
+        println!("test {name} ... ok");
     }
-    a_write_that_fails_half_way_is_rolled_back();
-    println!("test a write that fails half-way is rolled back ... ok");
-    a_full_disk_leaves_whole_records_and_every_value_as_before();
-    println!("test a full disk leaves whole records and every value as before ... ok");
 }
 
 fn state_dir(root: &Path) -> PathBuf {
@@ -115,10 +119,10 @@ fn scratch() -> tempfile::TempDir {
 }
 
 /// One tree per point: kill the apply there, then revert. Then the same for points of the revert.
-fn sweep(build: Builder, profile: &str, interface: &str, hot: &str) -> usize {
+fn sweep(build: fn(&Path) -> Tree, profile: &str, interface: &str, hot: &str) {
     let mut kills = 0;
-    for (what, stride) in [("apply", 1), ("revert", 1)] {
-        for point in (0..).step_by(stride) {
+    for what in ["apply", "revert"] {
+        for point in 0.. {
             let dir = scratch();
             let root = dir.path().to_str().unwrap();
             let tree = build(dir.path());
@@ -148,7 +152,7 @@ fn sweep(build: Builder, profile: &str, interface: &str, hot: &str) -> usize {
             kills += 1;
         }
     }
-    kills
+    println!("{kills} kills");
 }
 
 /// A journal that may not grow, at every size from nothing to all: bash sets the limit and ignores its signal, so that writes come back short.

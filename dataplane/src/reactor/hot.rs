@@ -144,7 +144,7 @@ impl<H: Handler> HotReactor<H> {
         let all = (0..sessions.validators()).map(|at| ValidatorIndex(at as u16));
         let order: Vec<_> = if config.order.is_empty() { all.collect() } else { config.order.clone() };
         let order = order.into_iter().filter(|peer| *peer != me).collect();
-        let clock = Clock::new(config.base);
+        let mut clock = Clock::new(config.base);
         let now = clock.now();
         HotReactor {
             admission: Admission::new(sessions.validators(), config.rates, now),
@@ -175,9 +175,9 @@ impl<H: Handler> HotReactor<H> {
         Arc::clone(&self.stats)
     }
 
-    /// The tap on what it receives and sends, for other threads.
-    pub fn tap(&self) -> TapHandle {
-        self.queues.tap.handle()
+    /// The taps on what it and its send shards receive and send, its own first, for other threads.
+    pub fn taps(&self) -> Vec<TapHandle> {
+        std::iter::once(self.queues.tap.handle()).chain(self.queues.lanes.taps()).collect()
     }
 
     /// Runs until the handler stops; returns it.
@@ -208,27 +208,40 @@ impl<H: Handler> HotReactor<H> {
         self.finish()
     }
 
-    /// One pass; returns whether it found anything to do.
+    /// One pass; returns whether it found anything to do. Only stages that did are accounted for: an empty pass reads no clock but the one that
+    /// made `now`.
     pub fn pass(&mut self, now: Nanos) -> bool {
         self.counters.passes[0] += 1;
-        let start = tick();
+        let mut at = tick();
         let received = self.port.rx_burst(&mut self.frames, self.config.burst);
-        let mut at = self.account(Stage::Receive, start, received);
-        let mut frames = std::mem::take(&mut self.frames);
-        for (at_frame, frame) in frames.iter_mut().enumerate() {
-            self.open(now, at_frame, frame);
-            at = self.account(Stage::Open, at, 1);
+        if received > 0 {
+            at = self.account(Stage::Receive, at, received);
+            at = self.take_in(now, at);
         }
+        let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
+        self.handler.on_pass(now, &mut out);
+        let worked = self.handler.worked();
+        if received > 0 || worked {
+            at = self.account(Stage::Handler, at, 0);
+        }
+        let sent = self.send_session_datagrams(now) + self.queues.flush(self.port.as_mut());
+        self.port.flush();
+        if sent > 0 {
+            self.account(Stage::Send, at, sent);
+        }
+        received > 0 || sent > 0 || worked
+    }
+
+    /// Opens the frames of a burst, gives their messages to the handler, and the frames back.
+    fn take_in(&mut self, now: Nanos, mut at: u64) -> u64 {
+        let mut frames = std::mem::take(&mut self.frames);
+        let count = frames.len();
+        frames.iter_mut().enumerate().for_each(|(at_frame, frame)| self.open(now, at_frame, frame));
+        at = self.account(Stage::Open, at, count);
         at = self.hand_over(now, &frames, at);
         frames.drain(..).for_each(|frame| self.port.release(frame));
         self.frames = frames;
-        let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
-        self.handler.on_pass(now, &mut out);
-        at = self.account(Stage::Handler, at, 0);
-        let sent = self.send_session_datagrams(now) + self.queues.flush(self.port.as_mut());
-        self.port.flush();
-        self.account(Stage::Send, at, sent);
-        received > 0 || sent > 0 || self.handler.worked()
+        at
     }
 
     /// Notes where the message of a frame lies, if it is one and its class admits it.
@@ -342,7 +355,8 @@ impl<H: Handler> HotReactor<H> {
         self.queues.clear(self.port.as_mut());
         self.port.flush();
         self.queues.lanes.stop();
-        self.publish(self.clock.now());
+        let now = self.clock.now();
+        self.publish(now);
         self.handler
     }
 }

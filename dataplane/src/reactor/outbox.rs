@@ -162,6 +162,9 @@ impl OutboxQueues {
     fn hand_over(&mut self, class: Class, most: usize, port: &mut dyn Port) -> usize {
         let queue = &mut self.queues[class as usize];
         let count = most.min(queue.len());
+        if count == 0 {
+            return 0;
+        }
         for Queued { frame, to, peer, kind } in queue.drain(..count) {
             self.tap.leaving(to, peer, kind, &frame);
             port.tx(frame, to);
@@ -245,10 +248,11 @@ impl<'a> Outbox<'a> {
         let Some(mut frame) = self.queues.frame_for(class, self.port) else {
             return self.queues.give_up(class, Unsent::NoFrame);
         };
+        self.queues.tap.sealing(message);
         match self.sessions.seal(self.now, to, kind, message, &mut frame) {
             Ok((len, address)) => {
                 frame.set_len(len);
-                self.queues.tap.sealed(address, to, kind, message, &frame);
+                self.queues.tap.sealed(address, to, kind, &frame);
                 self.queues.enqueue(Queued { frame, to: address, peer: to, kind }, self.port);
             }
             Err(reason) => {

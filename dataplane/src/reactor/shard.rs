@@ -27,6 +27,7 @@ use crate::frame::Frame;
 use crate::port::{Port, PortStats};
 use crate::ring::{PushError, Receiver, RingError, Sender, ring};
 use crate::session::{Directory, Leg, Legs, SEAL_BYTES, SealError, Sessions};
+use crate::tap::{Tap, TapHandle};
 
 /// Frames that may be with the outbox or on their way to the shard; as many stay in the shard's port at least.
 const FRAMES_MAX: usize = 8_192;
@@ -86,6 +87,7 @@ struct Lane {
     work: Sender<Parcel>,
     stock: Receiver<Frame>,
     stats: Arc<ShardStats>,
+    tap: TapHandle,
     thread: JoinHandle<()>,
 }
 
@@ -105,6 +107,11 @@ impl Lanes {
             lanes.lanes.push(Lane::start(number, port, config, Arc::clone(directory))?);
         }
         Ok(lanes)
+    }
+
+    /// The taps on what the shards send.
+    pub fn taps(&self) -> impl Iterator<Item = TapHandle> {
+        self.lanes.iter().map(|lane| lane.tap.clone())
     }
 
     /// Whether messages of this class go to shards.
@@ -157,7 +164,7 @@ impl Lanes {
 
     /// Lets the shards send what they have, and waits for them.
     pub fn stop(&mut self) {
-        for Lane { work, stock, stats, thread } in self.lanes.drain(..) {
+        for Lane { work, stock, stats, tap: _, thread } in self.lanes.drain(..) {
             drop(work);
             thread.join().expect("a send shard panicked");
             self.ended.add(&stats);
@@ -214,12 +221,14 @@ impl Lane {
             lent_max: frames,
             counts: ShardSums::default(),
             stats: Arc::clone(&stats),
+            tap: Tap::default(),
             config,
         };
+        let tap = shard.tap.handle();
         shard.restock();
         shard.publish();
         let thread = std::thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?;
-        Ok(Lane { work, stock, stats, thread })
+        Ok(Lane { work, stock, stats, tap, thread })
     }
 }
 
@@ -236,6 +245,7 @@ struct Shard {
     lent_max: usize,
     counts: ShardSums,
     stats: Arc<ShardStats>,
+    tap: Tap,
     config: ShardConfig,
 }
 
@@ -262,6 +272,7 @@ impl Shard {
             }
             if at >= next_housekeeping {
                 next_housekeeping = at.after(Nanos(HOUSEKEEPING.as_nanos() as u64));
+                self.tap.refresh();
                 self.publish();
             }
         }
@@ -290,6 +301,7 @@ impl Shard {
     fn send(&mut self, parcel: Parcel) {
         let Parcel { mut frame, to, kind, bytes } = parcel;
         self.lent -= 1;
+        self.tap.sealing(&frame[Leg::MESSAGE_AT..][..bytes]);
         let sealed = match self.legs.get(to.at()).and_then(Option::as_ref) {
             Some(leg) => leg.seal(kind, bytes, &mut frame).ok_or(SealError::Exhausted),
             None => Err(SealError::NoSession),
@@ -297,6 +309,8 @@ impl Shard {
         match sealed {
             Ok((len, address)) => {
                 frame.set_len(len);
+                self.tap.sealed(address, to, kind, &frame);
+                self.tap.leaving(address, to, kind, &frame);
                 self.port.tx(frame, address);
                 self.counts.sent += 1;
             }

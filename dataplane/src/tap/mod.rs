@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! port.rx_burst -> [copy] -> sessions.open -> class admission -> [record: peer, kind, verdict, sealed or opened bytes] --+
-//! outbox: message -> [record, opened view] -> seal -> queue -> [record, sealed view] -> port.tx                          |
+//! outbox: message -> [copy] -> seal -> [record, opened view] -> queue -> [record, sealed view] -> port.tx                 |
+//! send shard: the same without the queue; each shard has a tap of its own                                               |
 //!                                                     bounded ring of bytes, whole records <-----------------------------+
 //!                                                     another thread <- TapReader
 //! ```
@@ -38,6 +39,8 @@ use reader::Slot;
 
 /// Most bytes of a datagram in a record: no frame is longer.
 pub const SNAPLEN_MAX: usize = 2048;
+/// Where the message begins.
+const MESSAGE_AT: usize = OUTER_HEADER_BYTES + INNER_HEADER_BYTES;
 /// Where the version stands in the outer header.
 const VERSION_AT: usize = 1;
 
@@ -125,13 +128,23 @@ impl Tap {
         }
     }
 
-    /// A message is sealed for `peer`; `datagram` is the result.
+    /// A message is about to be sealed, perhaps in place.
     #[inline]
-    pub fn sealed(&mut self, to: SocketAddr, peer: ValidatorIndex, kind: MessageKind, message: &[u8], datagram: &[u8]) {
+    pub fn sealing(&mut self, message: &[u8]) {
         if let Some(active) = &mut self.active
             && active.settings.opened
         {
-            active.sealed(to, peer, kind, message, datagram);
+            active.write(MESSAGE_AT, message);
+        }
+    }
+
+    /// The message last given to [`Self::sealing`] is sealed for `peer`; `datagram` is the result.
+    #[inline]
+    pub fn sealed(&mut self, to: SocketAddr, peer: ValidatorIndex, kind: MessageKind, datagram: &[u8]) {
+        if let Some(active) = &mut self.active
+            && active.settings.opened
+        {
+            active.sealed(to, peer, kind, datagram);
         }
     }
 
@@ -209,15 +222,13 @@ impl Active {
     }
 
     #[cold]
-    fn sealed(&mut self, to: SocketAddr, peer: ValidatorIndex, kind: MessageKind, message: &[u8], datagram: &[u8]) {
+    fn sealed(&mut self, to: SocketAddr, peer: ValidatorIndex, kind: MessageKind, datagram: &[u8]) {
         if !self.settings.filter.sent || self.settings.filter.kinds & TapFilter::kind(kind) == 0 {
             return;
         }
         self.write(0, &datagram[..OUTER_HEADER_BYTES]);
         self.write(OUTER_HEADER_BYTES, &[kind as u8, 0, 0, 0]);
-        self.write(OUTER_HEADER_BYTES + INNER_HEADER_BYTES, message);
-        let end = OUTER_HEADER_BYTES + INNER_HEADER_BYTES + message.len();
-        self.mark_opened(end, Trailer::new(peer.0, Verdict::Message, 0));
+        self.mark_opened(datagram.len() - TAG_BYTES, Trailer::new(peer.0, Verdict::Message, 0));
         self.push(Direction::Sent, to, datagram.len(), RecordHeader::about(peer.0, kind as u8, Verdict::Message, 0));
     }
 

@@ -4,7 +4,7 @@
 use super::Features;
 use super::column::{COLUMNS, Column};
 use super::matrix::{Matrix, Tables};
-use super::transform::{add_derivative, forward, inverse};
+use super::transform::{add_derivative, forward, forward_butterflies, inverse, inverse_butterflies};
 use crate::code::{Chunk, known_chunk};
 use crate::plan::{Layout, Place, Plan, add, log_of, scale, subtract};
 
@@ -56,6 +56,13 @@ impl Gfni {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
     fn encode_columns(&mut self, layout: Layout, data: &[Chunk], parity: &mut [Chunk]) {
         let coset = layout.coset;
+        let skew = &self.tables.skew;
+        match coset {
+            1 => return encode_in_registers::<1>(skew, layout, data, parity),
+            2 => return encode_in_registers::<2>(skew, layout, data, parity),
+            4 => return encode_in_registers::<4>(skew, layout, data, parity),
+            _ => {}
+        }
         self.reserve(coset);
         let Gfni { tables, sum, part, .. } = self;
         for column in 0..COLUMNS {
@@ -172,6 +179,33 @@ impl Gfni {
         forward(&tables.skew, sum, wanted, to * coset, |row, value| loaded[row] = value);
         for (place, factor) in lost.iter().zip(factors) {
             loaded[place.row].times(factor).store(&mut data[place.index], column);
+        }
+    }
+}
+
+/// The same for cosets of `N` positions, at most 4: what is summed up never leaves the registers. (Two times 8 rows do not fit in them.)
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
+fn encode_in_registers<const N: usize>(skew: &[Matrix], layout: Layout, data: &[Chunk], parity: &mut [Chunk]) {
+    for column in 0..COLUMNS {
+        let mut sum = [Column::zero(); N];
+        for (at, chunks) in data.chunks(N).enumerate() {
+            let mut rows = [Column::zero(); N];
+            for (row, value) in rows.iter_mut().enumerate() {
+                if row < chunks.len() {
+                    *value = Column::load(&chunks[row], column);
+                }
+            }
+            inverse_butterflies::<N>(&mut rows, skew, if layout.high_rate { (at + 1) * N } else { 0 }, 1);
+            add_rows(&rows, &mut sum);
+        }
+        for (at, chunks) in parity.chunks_mut(N).enumerate() {
+            let mut rows = sum;
+            forward_butterflies::<N>(&mut rows, skew, if layout.high_rate { 0 } else { (at + 1) * N }, 1);
+            for (row, value) in rows.into_iter().enumerate() {
+                if row < chunks.len() {
+                    value.store(&mut chunks[row], column);
+                }
+            }
         }
     }
 }

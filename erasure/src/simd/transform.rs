@@ -168,9 +168,10 @@ macro_rules! forward_butterfly {
     )* }};
 }
 
+/// The layers of `N` rows, `distance` apart from one to the next; 1, 2, 4 or [`GROUP`] of them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
-fn inverse_butterflies<const N: usize>(values: &mut [Column; N], skew: &[Matrix], position: usize, distance: usize) {
+pub(super) fn inverse_butterflies<const N: usize>(values: &mut [Column; N], skew: &[Matrix], position: usize, distance: usize) {
     if position == 0 {
         inverse_layers::<N, true>(values, skew, position, distance);
     } else {
@@ -178,9 +179,10 @@ fn inverse_butterflies<const N: usize>(values: &mut [Column; N], skew: &[Matrix]
     }
 }
 
+/// The same the other way.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
-fn forward_butterflies<const N: usize>(values: &mut [Column; N], skew: &[Matrix], position: usize, distance: usize) {
+pub(super) fn forward_butterflies<const N: usize>(values: &mut [Column; N], skew: &[Matrix], position: usize, distance: usize) {
     if position == 0 {
         forward_layers::<N, true>(values, skew, position, distance);
     } else {
@@ -194,6 +196,7 @@ fn inverse_layers<const N: usize, const FIRST: bool>(values: &mut [Column; N], s
     let skew = &skew[position..position + N * distance];
     let multiplier = |k: usize| &skew[k * distance - 1];
     match N {
+        1 => {}
         2 => inverse_butterfly!(values, multiplier, FIRST, 0 1 1),
         4 => inverse_butterfly!(values, multiplier, FIRST, 0 1 1, 2 3 3, 0 2 2, 1 3 2),
         _ => {
@@ -210,6 +213,7 @@ fn forward_layers<const N: usize, const FIRST: bool>(values: &mut [Column; N], s
     let skew = &skew[position..position + N * distance];
     let multiplier = |k: usize| &skew[k * distance - 1];
     match N {
+        1 => {}
         2 => forward_butterfly!(values, multiplier, FIRST, 0 1 1),
         4 => forward_butterfly!(values, multiplier, FIRST, 0 2 2, 1 3 2, 0 1 1, 2 3 3),
         _ => {

@@ -13,8 +13,23 @@ use samara_types::CHUNK_BYTES;
 use std::hint::black_box;
 
 /// Data and parity chunks.
-const SHAPES: [(usize, usize); 14] =
-    [(1, 1), (2, 2), (4, 6), (8, 8), (16, 16), (28, 28), (32, 16), (32, 32), (32, 33), (32, 64), (32, 96), (64, 64), (100, 50), (128, 128)];
+const SHAPES: [(usize, usize); 15] = [
+    (1, 1),
+    (2, 2),
+    (2, 31),
+    (4, 6),
+    (8, 8),
+    (16, 16),
+    (28, 28),
+    (32, 16),
+    (32, 32),
+    (32, 33),
+    (32, 64),
+    (32, 96),
+    (64, 64),
+    (100, 50),
+    (128, 128),
+];
 
 /// The rows. A digest of everything computed goes to stderr: the same with every engine.
 pub fn rows(effort: Effort) -> Vec<Row> {

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -241,7 +241,7 @@ impl axum::serve::Listener for Leased {
         }
         let (connection, given_up) = oneshot::channel();
         self.open.push_back(connection);
-        (Lease { stream, ends: Box::pin(tokio::time::sleep(LEASE)), given_up, over: false }, from)
+        (Lease { stream, ends: Box::pin(tokio::time::sleep(LEASE)), given_up, over: false, asked: false, answering: false }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -256,6 +256,10 @@ struct Lease {
     given_up: oneshot::Receiver<()>,
     /// One of the two has come; neither is asked again.
     over: bool,
+    /// Something was read since the last answer was written.
+    asked: bool,
+    /// Something of an answer was written.
+    answering: bool,
 }
 
 impl Lease {
@@ -270,18 +274,34 @@ impl Lease {
 impl AsyncRead for Lease {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.is_over(context)?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let ended = buffer.filled().len() == before;
+        if ended && self.asked {
+            // Who asks and closes its half (`nc -N`) waits for the answer; hyper takes the end of what it reads for the end of the connection. It is
+            // told after the answer, and where there is none the lease ends it.
+            return Poll::Pending;
+        }
+        self.asked |= !ended;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Lease {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.is_over(context)?;
+        self.answering = true;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_over(context)?;
+        // Flushed when all of it was written.
+        if std::mem::take(&mut self.answering) {
+            self.asked = false;
+            // An end that was not told is now.
+            context.waker().wake_by_ref();
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

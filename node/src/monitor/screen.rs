@@ -237,7 +237,7 @@ fn stage_budget(row: &Row, width: u16) -> Paragraph<'static> {
         Line::from(vec![Span::from(format!(" {stage:<12}{us:>7.0} ")), Span::from(filled).fg(Color::Blue)])
     };
     let mut lines: Vec<Line<'_>> = STAGES.iter().map(line).collect();
-    let quantiles = |name: &str, of: Quantiles| Line::from(format!(" {name:<12} p50 {}  p99 {}", number(of.p50), number(of.p99)));
+    let quantiles = |name: &str, of: Quantiles| Line::from(format!(" {name:<11} p50 {} p99 {}", number(of.p50), number(of.p99)));
     lines.push(quantiles("finality ms", row.finality_ms));
     lines.push(quantiles("view ms", row.view_ms));
     lines.push(quantiles("tx ms", row.transaction_ms));
@@ -245,19 +245,23 @@ fn stage_budget(row: &Row, width: u16) -> Paragraph<'static> {
     Paragraph::new(lines).block(titled("stages of a block, mean us".into()))
 }
 
-const REGIMES: [(&str, Color); 4] =
-    [("busy", Color::Green), ("back_pressured", Color::Red), ("housekeeping", Color::Magenta), ("idle", Color::DarkGray)];
+/// Regime, its short word, its colour. The last one is what the others leave.
+const REGIMES: [(&str, &str, Color); 4] = [
+    ("busy", "busy", Color::Green),
+    ("back_pressured", "back", Color::Red),
+    ("housekeeping", "house", Color::Magenta),
+    ("idle", "idle", Color::DarkGray),
+];
 
 fn machine_text(row: &Row, width: u16) -> Paragraph<'static> {
     let room = f64::from(width.saturating_sub(3));
     let mut lines = Vec::new();
     for (reactor, shares) in &row.regimes {
         let share = |regime: &str| shares.get(regime).copied().unwrap_or(0.0);
-        let cells = REGIMES.map(|(regime, colour)| Span::from("█".repeat((share(regime) * room).round() as usize)).fg(colour));
+        let cells = REGIMES.map(|(regime, _, colour)| Span::from("█".repeat((share(regime) * room).round() as usize)).fg(colour));
         lines.push(Line::from(std::iter::once(Span::from(" ")).chain(cells).collect::<Vec<_>>()));
-        let texts = REGIMES.map(|(regime, colour)| {
-            Span::from(format!(" {} {:.0}%", regime.split('_').next().unwrap_or(regime), share(regime) * 100.0)).fg(colour)
-        });
+        let texts =
+            REGIMES[..3].iter().map(|(regime, word, colour)| Span::from(format!(" {word} {:.0}%", share(regime) * 100.0)).fg(*colour));
         lines.push(Line::from(std::iter::once(Span::from(format!(" {reactor}:"))).chain(texts).collect::<Vec<_>>()));
     }
     let size = |bytes: u64| match bytes {
@@ -273,7 +277,7 @@ fn machine_text(row: &Row, width: u16) -> Paragraph<'static> {
         if row.syncing { "   SYNCING" } else { "" }
     )));
     for (queue, rate) in &row.packets_per_s {
-        lines.push(Line::from(format!(" queue {queue:<12} {rate:>8.0} datagrams/s")));
+        lines.push(Line::from(format!(" queue {queue:<9} {rate:>7.0} datagrams/s")));
     }
     lines.push(Line::from(format!(" {}", row.port)).dim());
     Paragraph::new(lines).block(titled("core, memory, port".into()))
@@ -312,7 +316,7 @@ fn drops_text(row: &Row) -> Paragraph<'static> {
     Paragraph::new(lines).block(titled("dropped and refused".into()))
 }
 
-const HELP: [&str; 17] = [
+const HELP: [&str; 18] = [
     "q, Esc, Ctrl-C      quit",
     "?, h                this help",
     "Tab, arrows, j, k   next or previous validator",
@@ -324,6 +328,7 @@ const HELP: [&str; 17] = [
     "  M notarized     L final         x nullified",
     "weights: the bar is the weight that signed; M is 2f+1, L is S-f",
     "busy: share of the hot reactor's time that is not idle",
+    "back: it waits for its port; house: housekeeping; the rest is idle",
     "log p99: time until a vote is durable, ms",
     "rates and quantiles are over the last five looks",
     "yellow: behind, syncing, silent for 10 s, or peers missing",

@@ -116,6 +116,15 @@ fn the_document_has_rates_and_names_who_is_silent() {
     assert!((0.0..=1.0).contains(&busy) && figures["peers"].as_array().unwrap().len() == 5);
 }
 
+/// The recorded figures are long past by this host's clock, and a second old by the validator's.
+#[test]
+fn figures_are_as_old_as_their_validator_says_whatever_the_clock_here() {
+    let watch = watch();
+    let age = watch.members[0].row.as_ref().unwrap().age_s;
+    assert_eq!(Some(age), recorded().total("samara_snapshot_age_seconds"));
+    assert!(age < 2.0, "{age}");
+}
+
 #[test]
 fn a_validator_that_began_again_has_no_rates_from_before() {
     let mut watch = watch();

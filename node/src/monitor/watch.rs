@@ -5,7 +5,7 @@ use super::row::Row;
 use super::source::{Fault, Target};
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Readings kept of each validator: rates are over as many intervals less one.
 const READINGS: usize = 6;
@@ -93,8 +93,8 @@ impl Member {
         if self.readings.back().is_some_and(|(_, last)| began(last) != began(&reading)) {
             self.readings.clear();
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let age_s = now_ms.saturating_sub(reading.written_unix_ms) as f64 / 1e3;
+        // By the validator's own clock: it need not agree with this one.
+        let age_s = reading.total("samara_snapshot_age_seconds").unwrap_or(0.0);
         let older = self.readings.front();
         // Between two publications, not between two looks: the figures are up to a second old.
         let published = older.map_or(0.0, |(_, older)| reading.written_unix_ms.saturating_sub(older.written_unix_ms) as f64 / 1e3);

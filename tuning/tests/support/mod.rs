@@ -53,6 +53,7 @@ impl Tree {
             .file("/proc/sys/vm/nr_hugepages", "0\n")
             .file("/proc/sys/fs/nr_open", "1048576\n")
             .file("/proc/sys/kernel/numa_balancing", "1\n")
+            .file("/proc/sys/kernel/sched_autogroup_enabled", "1\n")
             .file("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n")
             .file("/sys/devices/virtual/workqueue/cpumask", &format!("{:08x}\n", (1u64 << cpus) - 1))
             .file("/sys/devices/system/cpu/online", &format!("0-{}\n", cpus - 1))

@@ -1,6 +1,8 @@
 //! Send shards: under the outbox alone, and under a reactor.
 
 use super::*;
+use crate::session::Leg;
+use crate::tap::{Direction, TapSettings};
 use samara_types::shred::SHRED_HEADER_BYTES;
 
 /// A shred of this slice with a mark behind its header.
@@ -69,6 +71,32 @@ fn what_finds_no_frame_or_no_session_is_counted_and_what_was_taken_leaves() {
     assert_eq!(bench.unsent(Class::Normal, Unsent::NoFrame), unsent - 1);
     assert_eq!(bench.port.outgoing.lock().expect("one thread").len() as u64, sent);
     assert!(sent >= 4, "half of eight frames were with the outbox");
+}
+
+#[test]
+fn what_a_shard_sends_is_seen_by_its_tap_in_both_views() {
+    for opened in [false, true] {
+        let mut bench = sharded(2, 1, 64);
+        let mut reader =
+            bench.queues.lanes.taps().next().expect("one").attach(TapSettings { opened, ..tap::SETTINGS }).expect("nobody reads");
+        // The shard takes the reader at a housekeeping of its own; what left before is in no record.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while reader.waiting() == 0 {
+            assert!(Instant::now() < deadline, "nothing was recorded");
+            bench.outbox().send(ValidatorIndex(1), Shred, &shred(3, 9));
+            std::thread::yield_now();
+        }
+        bench.outbox().send(ValidatorIndex(1), Shred, &shred(5, 10));
+        bench.queues.lanes.stop();
+        let (header, bytes) = tap::records(&mut reader).pop().expect("the last one");
+        let (_, _, wire) = bench.port.outgoing.lock().expect("one thread").pop_back().expect("it was sent");
+        assert_eq!((header.direction, header.kind, header.peer.get()), (Direction::Sent as u8, Shred as u8, 1));
+        assert_eq!(header.other_end(), address(1));
+        match opened {
+            true => assert_eq!(bytes[Leg::MESSAGE_AT..][..SHRED_HEADER_BYTES + 4], shred(5, 10)),
+            false => assert_eq!(bytes, wire),
+        }
+    }
 }
 
 #[test]

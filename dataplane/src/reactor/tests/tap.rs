@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::time::SystemTime;
 use zerocopy::FromBytes;
 
-const SETTINGS: TapSettings = TapSettings { opened: false, snaplen: 2048, ring_bytes: 1 << 20, filter: TapFilter::ALL, reactor: 3 };
+pub(super) const SETTINGS: TapSettings =
+    TapSettings { opened: false, snaplen: 2048, ring_bytes: 1 << 20, filter: TapFilter::ALL, reactor: 3 };
 
 /// Sends what it is given.
 #[derive(Default)]
@@ -53,7 +54,7 @@ impl Scene {
     }
 
     fn attach(&mut self, settings: TapSettings) -> TapReader {
-        let reader = self.reactor.tap().attach(settings).expect("nobody reads");
+        let reader = self.reactor.taps()[0].attach(settings).expect("nobody reads");
         self.reactor.housekeep(NOW);
         reader
     }
@@ -78,7 +79,7 @@ impl Scene {
 }
 
 /// All records that wait.
-fn records(reader: &mut TapReader) -> Vec<(RecordHeader, Vec<u8>)> {
+pub(super) fn records(reader: &mut TapReader) -> Vec<(RecordHeader, Vec<u8>)> {
     let mut bytes = Vec::new();
     while reader.waiting() > 0 {
         let take = |part: &[u8]| {
@@ -175,7 +176,7 @@ fn what_was_dropped_or_refused_is_recorded_with_the_reason_and_as_it_came() {
 #[test]
 fn off_it_records_nothing_and_a_second_reader_waits_for_the_first_to_go() {
     let mut scene = Scene::new(ClassRates::default());
-    let handle: TapHandle = scene.reactor.tap();
+    let handle: TapHandle = scene.reactor.taps().remove(0);
     let datagram = scene.sealed(Vote, &[1; 50]);
     scene.receive(&datagram);
     let mut reader = scene.attach(SETTINGS);

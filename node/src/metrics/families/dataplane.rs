@@ -33,7 +33,7 @@ pub const REACTOR: &[Family] = &[
     hot!(counter "samara_reactor_seconds" &["reactor", "regime"], "regime_ns" under HOT, NS,
         "Time of a reactor by regime: busy, idle (sleep included), housekeeping, back_pressured (busy, and datagrams stayed in the outbox)."),
     hot!(counter "samara_reactor_stage_seconds" &["reactor", "stage"], "stage_ns" under HOT, NS,
-        "Wall time of a reactor's passes by stage: receive, open, handler, send."),
+        "Wall time of a reactor's passes by stage, where the stage found work: receive, open, handler, send."),
     hot!(counter "samara_reactor_stage_events" &["reactor", "stage"], "stage_events" under HOT, 1.0,
         "Events by stage: frames received, frames opened, messages handled, datagrams sent."),
     hot!(counter "samara_reactor_passes" &["reactor"], "passes" under HOT, 1.0, "Loop passes."),

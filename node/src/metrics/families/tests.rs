@@ -1,6 +1,6 @@
 use super::*;
 use crate::metrics::exposition::{Scrape, classic, openmetrics};
-use crate::metrics::sample::Kind;
+use crate::metrics::sample::{Kind, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -89,3 +89,74 @@ fn histograms_in_text_are_cumulative_and_end_in_all() {
     }
     assert!(text.contains("samara_view_seconds_count 4\n"));
 }
+
+/// Every figure of its own value: which field a family without labels shows is seen by the number it shows.
+#[test]
+fn each_plain_family_shows_the_field_it_is_named_for() {
+    let mut document = serde_json::to_value(Metrics::default()).unwrap();
+    let mut fields = std::collections::BTreeMap::new();
+    for room in ["", "/dissemination", "/service", "/process"] {
+        for (name, value) in document.pointer_mut(room).unwrap().as_object_mut().unwrap().iter_mut().filter(|(_, value)| value.is_u64()) {
+            let number = 1_001 + fields.len() as u64;
+            *value = number.into();
+            fields.insert(number, format!("{room}/{name}"));
+        }
+    }
+    document["marks"]["total"] = 6.into();
+    let metrics: Metrics = serde_json::from_value(document).unwrap();
+    let picture = Picture { metrics: Some(Arc::new(metrics)), ..Picture::default() };
+    let shown = |family: &Family| match family.samples(&picture).first().map(|sample| sample.value.clone()) {
+        // A whole number, or microseconds as seconds.
+        Some(Value::Number(number)) if family.labels.is_empty() => {
+            fields.get(&(number.round() as u64)).or_else(|| fields.get(&((number * 1e6).round() as u64))).cloned()
+        }
+        _ => None,
+    };
+    let found: Vec<(&str, String)> = all().filter_map(|family| Some((family.name, shown(family)?))).collect();
+    let found: Vec<(&str, &str)> = found.iter().map(|(name, field)| (*name, field.as_str())).collect();
+    assert_eq!(found, FIELDS);
+}
+
+/// Families without labels, and where their figure stands in metrics.json.
+const FIELDS: &[(&str, &str)] = &[
+    ("samara_view", "/view"),
+    ("samara_finalized_height", "/finalized_height"),
+    ("samara_finalized_view", "/finalized_view"),
+    ("samara_stored_height", "/stored_height"),
+    ("samara_finalized_blocks", "/finalized_blocks"),
+    ("samara_finalized_transactions", "/finalized_txs"),
+    ("samara_finalized_payload_bytes", "/finalized_bytes"),
+    ("samara_proposed_blocks", "/proposed_blocks"),
+    ("samara_nullified_views", "/nullified_views"),
+    ("samara_votes_received", "/votes_received"),
+    ("samara_certificates_received", "/certificates_received"),
+    ("samara_vote_records_durable", "/records_durable"),
+    ("samara_pairing_checks", "/pairing_checks"),
+    ("samara_evidence", "/evidence"),
+    ("samara_final_certificate_weight", "/final_weight"),
+    ("samara_finality_gap_max_seconds", "/finalized_gap_max_us"),
+    ("samara_mempool_transactions", "/mempool_txs"),
+    ("samara_mempool_bytes", "/mempool_bytes"),
+    ("samara_reassembly_bytes", "/dissemination/bytes_held"),
+    ("samara_reassembly_views", "/dissemination/views_held"),
+    ("samara_sessions_up", "/sessions_up"),
+    ("samara_client_connections", "/service/connections"),
+    ("samara_client_connections_opened", "/service/connections_opened"),
+    ("samara_client_submissions", "/service/submissions"),
+    ("samara_client_accepted", "/service/accepted"),
+    ("samara_client_finalized", "/service/finalized_answers"),
+    ("samara_client_resubmissions", "/service/resubmissions"),
+    ("samara_client_waiting_transactions", "/service/waiting"),
+    ("samara_client_verify_batches", "/service/verify_batches"),
+    ("samara_gossip_payloads", "/service/gossip_payloads"),
+    ("samara_gossip_transactions", "/service/gossip_transactions"),
+    ("samara_store_commits", "/service/commits"),
+    ("samara_store_blocks", "/service/blocks_stored"),
+    ("samara_synced_blocks", "/synced_blocks"),
+    ("samara_sync_fetched_blocks", "/service/sync_fetched_blocks"),
+    ("samara_sync_fetched_bytes", "/service/sync_fetched_bytes"),
+    ("samara_sync_served_blocks", "/service/sync_served_blocks"),
+    ("samara_sync_served_bytes", "/service/sync_served_bytes"),
+    ("samara_resident_memory_bytes", "/process/rss_bytes"),
+    ("samara_resident_memory_peak_bytes", "/process/rss_peak_bytes"),
+];

@@ -1,6 +1,6 @@
 //! What each operation costs on this machine: one table, medians over fixed inputs, nothing asserted.
 //!
-//! `cargo run --release -p samara-crypto --example costs`
+//! `cargo run --release -p samara-crypto --example crypto_costs`
 
 use samara_crypto::{Keyring, Roster, ViewBook, sign_transaction, verify_transactions};
 use samara_types::message::{self, ArchivedCertificate, CertificateKind};

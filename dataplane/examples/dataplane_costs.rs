@@ -1,4 +1,4 @@
-//! Costs of the session layer, the rings and the heartbeat on this host: `cargo run --release -p samara-dataplane --example costs`.
+//! Costs of the session layer, the rings and the heartbeat on this host: `cargo run --release -p samara-dataplane --example dataplane_costs`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
