@@ -1,5 +1,6 @@
 //! An old copy of a validator's data, put back beside a chain that went on, in each way an operator would: its validator says that the log may be
-//! an old one, signs nothing in a view it may have signed in, catches up, and then signs again. Nobody holds anything against it.
+//! an old one, signs nothing in a view it may have signed in, catches up, and then signs again. Nobody holds anything against it. The same for a log
+//! that was lost, and for a block store that is lost after either.
 
 mod processes;
 
@@ -54,18 +55,61 @@ fn restored(script: &str, says: &str) {
     let height = validators.height(0);
     validators.wait_until(SUBJECT, "level with the others", |now| now >= height);
     validators.until(SUBJECT, "signing again", |validators| newest(&signed(validators)) > newest(&before));
-    validators.stop();
-
     let text = log(&directory);
     assert!(text[log_before.len()..].contains(says), "{says:?} is not in {}", &text[log_before.len()..]);
-    for ((view, kind), digest) in signed(&validators) {
+
+    // The log has a gap now, from the backup on; a store that ends in it does not say what was signed there.
+    let before = lose_blocks(&mut validators, "rm -rf data/blocks; cp -a ../backup/data/blocks data/", before);
+    validators.stop();
+    nothing_signed_twice(&validators, &before);
+}
+
+/// Ends the subject, takes its blocks from it by `script`, and waits until it signs again, which it may not do before it has listened. Returns
+/// all that was ever signed before.
+fn lose_blocks(validators: &mut Validators, script: &str, mut before: Signed) -> Signed {
+    let directory = validators.directory(SUBJECT);
+    validators.kill(&[SUBJECT]);
+    let known = signed(validators);
+    assert_eq!(known.iter().find(|(key, digest)| before.get(key).is_some_and(|other| other != *digest)), None, "signed twice");
+    before.extend(known);
+    let log_before = log(&directory);
+    shell(script, &directory);
+    validators.start_all();
+    validators.until(SUBJECT, "signing again", |validators| newest(&signed(validators)) > newest(&before));
+    let text = log(&directory);
+    let says = "the block store ends below the vote log, it was lost or is an old copy: listening";
+    assert!(text[log_before.len()..].contains(says), "{says:?} is not in {}", &text[log_before.len()..]);
+    before
+}
+
+/// The subject's records are those from before, or of later views.
+fn nothing_signed_twice(validators: &Validators, before: &Signed) {
+    for ((view, kind), digest) in signed(validators) {
         let known = before.get(&(view, kind.clone()));
-        assert!(view > newest(&before) || known == Some(&digest), "signed {kind} {digest} in view {view} after signing {known:?} there");
+        assert!(view > newest(before) || known == Some(&digest), "signed {kind} {digest} in view {view} after signing {known:?} there");
     }
     for index in 0..VALIDATORS {
         let evidence = validators.inspect(index, "evidence", &[]);
         assert_eq!(evidence["evidence"], Value::Array(vec![]), "validator {index} holds something against an honest one");
     }
+}
+
+#[test]
+fn a_log_begun_after_a_loss_does_not_say_what_was_signed_before_it() {
+    let mut validators = Validators::new(VALIDATORS);
+    let directory = validators.directory(SUBJECT);
+    validators.start_all();
+    validators.wait_until(SUBJECT, "on its way", |height| height >= 10);
+    validators.kill(&[SUBJECT]);
+    let before = signed(&validators);
+    shell("rm -rf data/votes data/bodies", &directory);
+    validators.start_all();
+    validators.until(SUBJECT, "signing again", |validators| newest(&signed(validators)) > newest(&before));
+    assert!(log(&directory).contains("no vote log: listening"), "{}", log(&directory));
+
+    let before = lose_blocks(&mut validators, "rm -rf data/blocks", before);
+    validators.stop();
+    nothing_signed_twice(&validators, &before);
 }
 
 fn log(directory: &Path) -> String {

@@ -8,7 +8,7 @@
 //! | fsync error | the next write of log, journal or store fails; the process stops for good until it is restarted |
 //! | misdirected write, read corruption | checksums find it: a damaged log refuses to open, which leaves amnesia; a damaged body is skipped |
 //! | lost directory | everything is gone, and the validator knows it |
-//! | lost block store | vote log and journal stay; the log has forgotten what the store covered |
+//! | lost block store | vote log and journal stay; the log has forgotten what the store covered, and does not know what an earlier lost log said |
 //!
 //! Byte-level damage is the business of `samara-storage`'s own tests; here is what it means to the cluster.
 
@@ -68,7 +68,8 @@ pub struct Disk {
     records: Vec<Record>,
     journaled: Vec<Block>,
     pruned: bool,
-    /// The mark of a lost log; it counts until the first new record.
+    /// The mark of a lost log, for the life of the one begun after it: until the first new record nothing is known of what was signed, and
+    /// after that not what was signed before.
     lost: bool,
     /// The block store; reads go on while a process has it open.
     pub store: MemoryStore,
@@ -120,7 +121,9 @@ impl Disk {
         let (log, bodies) = (std::mem::replace(&mut self.log, fresh.0), std::mem::replace(&mut self.bodies, fresh.1));
         let records = std::mem::take(&mut self.records);
         let amnesia = records.is_empty() && self.lost;
-        let remembered = Remembered { records, bodies: std::mem::take(&mut self.journaled), amnesia, pruned: self.pruned };
+        let journaled = std::mem::take(&mut self.journaled);
+        let (pruned, after_loss) = (self.pruned, self.lost);
+        let remembered = Remembered { records, bodies: journaled, amnesia, pruned, after_loss, blind_below: View::GENESIS };
         Opened { log, bodies, remembered }
     }
 

@@ -1,5 +1,6 @@
 //! Whole runs.
 
+use crate::plan_file::PlanFile;
 use crate::runner;
 use crate::scenarios;
 use crate::swarm;
@@ -35,6 +36,21 @@ fn seed_638_a_view_after_an_equivocator_waits_for_a_body() {
 fn seeds_1632_and_1736_a_hostile_member_need_not_have_sent_its_vote() {
     check("swarm", 1632..1633);
     check("swarm", 1736..1737);
+}
+
+/// A log begun after a loss, or in a wiped directory, took itself for one that knows all; then the block store was lost, and views were signed again.
+#[test]
+fn a_store_lost_after_the_log_leaves_nothing_signed_twice() {
+    let files = [
+        include_str!("tests/log_log_store.plan.json"),
+        include_str!("tests/log_store.plan.json"),
+        include_str!("tests/wipe_store.plan.json"),
+    ];
+    for text in files {
+        let plan = PlanFile::parse(text).expect("it was written by hand").plan;
+        let outcome = runner::run(&plan, &mut Kit::new());
+        assert!(outcome.violations.is_empty(), "{}", report::failure(&plan, &outcome));
+    }
 }
 
 #[test]

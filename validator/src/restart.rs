@@ -37,6 +37,10 @@ pub struct Remembered {
     pub amnesia: bool,
     /// The log has forgotten records of views that were in the block store.
     pub pruned: bool,
+    /// The log was begun after an earlier one was lost, which may have said more. For the log's life.
+    pub after_loss: bool,
+    /// Nobody knows all that was signed below this view: the log was in doubt, and what it did not know of ends here. For the log's life.
+    pub blind_below: View,
 }
 
 /// Limits of the mempool.
@@ -70,10 +74,12 @@ pub fn recover<H: History>(
     Ok((Recovery { tip, tip_certificate, blocks, records: remembered.records, amnesia }, app))
 }
 
-/// A log forgets what the block store covers. A store that ends below all that the log still has is not that store: it was lost, or is an old
-/// copy, and nobody knows what was signed in between.
+/// A log does not say what the block store covers: that was forgotten, or signed before a loss after which nothing was signed up to a stored block.
+/// A store that ends below all that the log still has is not that store: it was lost, or is an old copy, and nobody knows what was signed in
+/// between. The same below the end of a gap.
 fn is_below_log(remembered: &Remembered, tip: View) -> bool {
-    remembered.pruned && remembered.records.iter().all(|record| record.view() > tip)
+    let begins_later = remembered.pruned || remembered.after_loss;
+    tip < remembered.blind_below || begins_later && remembered.records.iter().all(|record| record.view() > tip)
 }
 
 /// Every transaction within the retention.
@@ -119,11 +125,38 @@ mod tests {
     fn a_store_below_all_that_a_pruned_log_still_has_is_not_the_one_it_was_pruned_by() {
         let remembered = |pruned, views: &[u64]| {
             let records = views.iter().map(|view| Record::Nullify(View(*view))).collect();
-            Remembered { records, bodies: Vec::new(), amnesia: false, pruned }
+            Remembered { records, pruned, ..Remembered::default() }
         };
         assert!(is_below_log(&remembered(true, &[8, 9, 7]), View(6)));
         assert!(is_below_log(&remembered(true, &[8]), View::GENESIS));
         assert!(!is_below_log(&remembered(true, &[8, 9, 7]), View(7)), "what is below 7 is in the store");
-        assert!(!is_below_log(&remembered(false, &[8, 9]), View::GENESIS), "a log that has forgotten nothing says it all");
+        assert!(!is_below_log(&remembered(false, &[8, 9]), View::GENESIS), "the first log, and it has forgotten nothing: it says it all");
+    }
+
+    #[test]
+    fn a_log_begun_after_a_loss_does_not_say_what_was_signed_before_it() {
+        let remembered = |views: &[u64]| {
+            let records = views.iter().map(|view| Record::Nullify(View(*view))).collect();
+            Remembered { records, after_loss: true, ..Remembered::default() }
+        };
+        assert!(is_below_log(&remembered(&[8, 7, 9]), View::GENESIS));
+        assert!(is_below_log(&remembered(&[8, 7, 9]), View(6)));
+        assert!(!is_below_log(&remembered(&[8, 7, 9]), View(7)), "from 7 on it says it all");
+        assert!(is_below_log(&remembered(&[]), View(7)));
+    }
+
+    #[test]
+    fn a_store_that_ends_in_the_gap_of_a_log_does_not_cover_it() {
+        let remembered = |pruned, blind_below| {
+            let records = [3, 4, 12, 11].into_iter().map(|view| Record::Nullify(View(view))).collect();
+            Remembered { records, pruned, blind_below: View(blind_below), ..Remembered::default() }
+        };
+        for pruned in [false, true] {
+            for tip in 0..11 {
+                assert!(is_below_log(&remembered(pruned, 11), View(tip)));
+            }
+            assert!(!is_below_log(&remembered(pruned, 11), View(11)));
+            assert!(!is_below_log(&remembered(pruned, 0), View(4)), "no gap");
+        }
     }
 }

@@ -155,7 +155,7 @@ impl<'a> Player<'a> {
         let schedule = LeaderSchedule::new(&genesis.set, &genesis.seed, Epoch(0));
         let mut outcome = Outcome { seat: me.0, own_blocks: bodies.len() as u64, ..Outcome::default() };
         outcome.first_ns = first_ns;
-        let remembered = Remembered { records: Vec::new(), bodies, amnesia: true, pruned: false };
+        let remembered = Remembered { bodies, amnesia: true, ..Remembered::default() };
         let Ok((recovery, app)) = restart::recover(&Nothing, &roster, &genesis.params, MEMPOOL, remembered);
         let config = Config { me, params: genesis.params, beacon: genesis.seed, wall_offset_ns: first_ns };
         let secrets = (VoteSecret::generate(), IdentitySecret::generate());

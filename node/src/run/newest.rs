@@ -5,6 +5,7 @@
 //! DIR/metrics.json      the view of the newest durable record, as of the last second       a log that ends below it is an old one
 //! DATA/votes/place      says which file it is itself: inode and birth                       a copy of it says another's
 //! DATA/votes.doubted    the last record of a log that was doubted                          counts until there is a newer one
+//! DATA/votes.blind      the view of the first record after a doubt                         what was signed below is not all known, for ever
 //! ```
 //! A log in doubt is kept, and its validator behaves as one that lost its log: it listens, and signs nothing in views it may have signed in. So a
 //! doubt without reason (a validator that moved to another host with its newest log) costs seconds on a running cluster. Where more than the fault
@@ -15,12 +16,21 @@
 use crate::bridge::NodeSnapshot;
 use crate::config::Layout;
 use crate::exit::Exit;
-use samara_types::Record;
+use samara_types::{Record, View};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
+
+/// What is known of a log besides its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Why it is not trusted, if so.
+    pub doubt: Option<Doubt>,
+    /// It was in doubt before, and does not know all that was signed below this view; genesis if it does.
+    pub blind_below: View,
+}
 
 /// The witness beside the log's segments.
 pub const PLACE: &str = "place";
@@ -46,14 +56,20 @@ pub fn doubted_of(votes: &Path) -> PathBuf {
     votes.with_extension("doubted")
 }
 
+/// Where it is remembered up to which view a log does not know all.
+fn blind_of(votes: &Path) -> PathBuf {
+    votes.with_extension("blind")
+}
+
 /// Judges a log that was just opened, with its records, and remembers the judgement.
-pub fn judge(layout: &Layout, records: &[Record]) -> Result<Option<Doubt>, Exit> {
+pub fn judge(layout: &Layout, records: &[Record]) -> Result<Judgement, Exit> {
     let failed = |error: io::Error| Exit::failed(format!("{}: {error}", layout.votes.display()));
     judge_files(layout, records).map_err(failed)
 }
 
-fn judge_files(layout: &Layout, records: &[Record]) -> io::Result<Option<Doubt>> {
-    let (place, doubted) = (place_of(&layout.votes), doubted_of(&layout.votes));
+fn judge_files(layout: &Layout, records: &[Record]) -> io::Result<Judgement> {
+    let (place, doubted, blind) = (place_of(&layout.votes), doubted_of(&layout.votes), blind_of(&layout.votes));
+    let blind_below = read_view(&blind)?;
     let last = format!("{:?}", records.last());
     let fresh = if !is_itself(&place)? {
         Some(Doubt::Copied)
@@ -75,12 +91,35 @@ fn judge_files(layout: &Layout, records: &[Record]) -> io::Result<Option<Doubt>>
         File::open(&layout.votes)?.sync_all()?;
     }
     if fresh.is_some() {
-        return Ok(fresh);
+        return Ok(Judgement { doubt: fresh, blind_below });
     }
-    match fs::read_to_string(&doubted) {
-        Ok(text) if text == last => Ok(Some(Doubt::StillDoubted)),
-        Ok(_) => fs::remove_file(&doubted).map(|()| None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    let text = match fs::read_to_string(&doubted) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Judgement { doubt: None, blind_below }),
+        Err(error) => return Err(error),
+    };
+    let Some(gap_end) = first_view_after(records, &text) else { return Ok(Judgement { doubt: Some(Doubt::StillDoubted), blind_below }) };
+    // First where the gap ends, then that there is no doubt: a crash between the two finds the same end once more, or a later one.
+    let blind_below = blind_below.max(gap_end);
+    write_durably(&blind, &format!("{}\n", blind_below.0))?;
+    fs::remove_file(&doubted)?;
+    Ok(Judgement { doubt: None, blind_below })
+}
+
+/// The lowest view signed since the doubted record; all that is still there if that one was forgotten. None if nothing was.
+fn first_view_after(records: &[Record], doubted: &str) -> Option<View> {
+    let since = records.iter().rposition(|record| format!("{:?}", Some(record)) == doubted).map_or(0, |at| at + 1);
+    records[since..].iter().map(Record::view).min()
+}
+
+/// The view in a file; genesis if there is none.
+fn read_view(path: &Path) -> io::Result<View> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let bad = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{} holds no view", path.display()));
+            text.trim().parse().map(View).map_err(bad)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(View::GENESIS),
         Err(error) => Err(error),
     }
 }
@@ -120,16 +159,18 @@ fn signed_view(layout: &Layout) -> u64 {
 }
 
 fn write_durably(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
+    fs::rename(&fresh, path)?;
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use samara_types::{Digest, View};
+    use samara_types::Digest;
 
     struct Validator {
         dir: tempfile::TempDir,
@@ -145,6 +186,14 @@ mod tests {
 
     impl Validator {
         fn judge(&self, views: &[u64]) -> Option<Doubt> {
+            self.judgement(views).doubt
+        }
+
+        fn blind_below(&self, views: &[u64]) -> u64 {
+            self.judgement(views).blind_below.0
+        }
+
+        fn judgement(&self, views: &[u64]) -> Judgement {
             let records: Vec<Record> = views.iter().map(|view| Record::Vote(View(*view), Digest::ZERO)).collect();
             judge(&self.layout, &records).unwrap()
         }
@@ -195,6 +244,38 @@ mod tests {
         validator.judge(&[]);
         validator.copy();
         assert_eq!((validator.judge(&[]), validator.judge(&[])), (Some(Doubt::Copied), Some(Doubt::StillDoubted)));
+    }
+
+    #[test]
+    fn a_log_that_was_doubted_is_blind_below_what_was_signed_next_for_good() {
+        let validator = validator();
+        validator.publish(8);
+        assert_eq!(validator.judgement(&[6, 7]), Judgement { doubt: Some(Doubt::Older), blind_below: View::GENESIS });
+        // A vote in a view before the newest one may come later than the newest one's.
+        for views in [&[6, 7, 91, 90, 92][..], &[6, 7, 91, 90, 92, 93], &[92, 93]] {
+            assert_eq!(validator.judgement(views), Judgement { doubt: None, blind_below: View(90) });
+        }
+        validator.copy();
+        assert_eq!(validator.judgement(&[92, 93]), Judgement { doubt: Some(Doubt::Copied), blind_below: View(90) });
+        // What was doubted may be forgotten by the time of the next start.
+        assert_eq!((validator.blind_below(&[140, 141]), validator.blind_below(&[150])), (140, 140));
+    }
+
+    #[test]
+    fn a_log_that_was_doubted_and_then_lost_says_nothing() {
+        let validator = validator();
+        validator.judge(&[7]);
+        validator.copy();
+        assert_eq!(validator.judge(&[7]), Some(Doubt::Copied));
+        assert_eq!(validator.judge(&[]), Some(Doubt::StillDoubted));
+        assert_eq!(validator.judgement(&[30]), Judgement { doubt: None, blind_below: View(30) });
+    }
+
+    #[test]
+    fn a_damaged_note_of_what_is_not_known_stops_the_start() {
+        let validator = validator();
+        fs::write(blind_of(&validator.layout.votes), "?").unwrap();
+        assert!(judge(&validator.layout, &[]).is_err());
     }
 
     #[test]

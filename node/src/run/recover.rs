@@ -46,7 +46,7 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     let (log, votes) = UringVoteLog::open(&prepared.config.layout.votes, identity).map_err(Exit::failed)?;
     let (journal, bodies) = BlockJournal::open(&prepared.config.layout.bodies, identity).map_err(Exit::failed)?;
     let lost = votes.records.is_empty() && marker.exists();
-    let doubt = newest::judge(&prepared.config.layout, &votes.records)?;
+    let newest::Judgement { doubt, blind_below } = newest::judge(&prepared.config.layout, &votes.records)?;
     let amnesia = lost || doubt.is_some();
     if amnesia {
         let why = match doubt.filter(|_| !lost) {
@@ -72,7 +72,7 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
         bodies: bodies.clone(),
         forgotten: 0,
     };
-    let remembered = Remembered { records: votes.records, bodies, amnesia, pruned: votes.pruned };
+    let remembered = Remembered { records: votes.records, bodies, amnesia, pruned: votes.pruned, after_loss: marker.exists(), blind_below };
     let (recovery, app) = restart::recover(&Disk(store), roster, &prepared.genesis.params, mempool, remembered).map_err(Exit::failed)?;
     let tip = &recovery.tip;
     if recovery.amnesia && !amnesia {
@@ -83,8 +83,9 @@ pub fn recover(prepared: &Prepared, store: &dyn BlockStore, roster: &Roster) -> 
     Ok(Recovered { recovery, app, log, journal, start })
 }
 
-/// Marks, before a log is made, that there was none. `genesis` lays an empty log beside the keys, so who starts without one has lost it; the
-/// mark counts until the first new record, over any number of restarts.
+/// Marks, before a log is made, that there was none. `genesis` lays an empty log beside the keys, so who starts without one has lost it: until the
+/// first new record, over any number of restarts, nothing is known of what was signed. The mark stays for the log's life, because after that it
+/// still does not say what was signed before.
 fn mark_lost(votes_dir: &Path) -> Result<PathBuf, Exit> {
     let marker = votes_dir.with_extension("lost");
     let is_log = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != newest::PLACE);

@@ -158,7 +158,8 @@ fn machine(start: &Start, dir: &Path) -> Result<Playback, Exit> {
     let store = if start.height > Height(0) { Some(inspect::open_store(dir)?) } else { None };
     let history = Until { store: store.as_ref().map(|store| store as &dyn BlockStore), height: start.height };
     let mempool = MempoolLimits { transactions_max: start.mempool.0 as usize, bytes_max: start.mempool.1 as usize };
-    let remembered = Remembered { records: start.records.clone(), bodies: start.bodies.clone(), amnesia: start.amnesia, pruned: false };
+    let (records, bodies) = (start.records.clone(), start.bodies.clone());
+    let remembered = Remembered { records, bodies, amnesia: start.amnesia, ..Remembered::default() };
     let (recovery, app) = restart::recover(&history, &roster, &genesis.params, mempool, remembered).map_err(Exit::failed)?;
     let schedule = LeaderSchedule::new(&genesis.set, &genesis.seed, Epoch(0));
     let config = Config { me: start.me, params: genesis.params, beacon: genesis.seed, wall_offset_ns: start.wall_offset_ns };

@@ -30,19 +30,25 @@ pub const ALL: &[Scenario] = &[
         name: "lost_log",
         what: "T36: a log that does not open: amnesia, no word before a block above what it may have voted on is final",
         plan: |seed| fragile("lost_log", seed, Fault::LoseLog),
-        expects: &[Expect::Amnesia, Expect::Blocks(15)],
+        expects: &[Expect::Amnesia(1), Expect::Blocks(15)],
     },
     Scenario {
         name: "lost_store",
         what: "T36: the block store is gone, the vote log is not, and has forgotten what the store covered: amnesia",
         plan: lost_store,
-        expects: &[Expect::Amnesia, Expect::Blocks(200)],
+        expects: &[Expect::Amnesia(1), Expect::Blocks(200)],
+    },
+    Scenario {
+        name: "lost_log_then_store",
+        what: "T36: the log is lost and a new one begun, then the block store is gone: the new log does not know what the old one said; amnesia twice",
+        plan: lost_log_then_store,
+        expects: &[Expect::Amnesia(2), Expect::Blocks(200)],
     },
     Scenario {
         name: "lost_disk",
         what: "T36: the whole data directory is gone",
         plan: |seed| fragile("lost_disk", seed, Fault::Wipe),
-        expects: &[Expect::Amnesia, Expect::Blocks(15)],
+        expects: &[Expect::Amnesia(1), Expect::Blocks(15)],
     },
     Scenario {
         name: "damaged_body",
@@ -126,6 +132,12 @@ fn lost_store(seed: u64) -> Plan {
         (Nanos::from_millis(1_510), Fault::LoseStore(seat)),
         (Nanos::from_millis(2_000), Fault::Join),
     ];
+    plan
+}
+
+fn lost_log_then_store(seed: u64) -> Plan {
+    let mut plan = Plan { name: "lost_log_then_store".to_string(), ..lost_store(seed) };
+    plan.faults.insert(0, (Nanos::from_millis(750), Fault::LoseLog(plan.fragile[0])));
     plan
 }
 

@@ -38,7 +38,7 @@ pub enum Expect {
     /// At least so many processes end like this.
     Stopped(Stop, usize),
     /// A process starts that has lost its log.
-    Amnesia,
+    Amnesia(usize),
     /// A process dies in a view it leads, and comes back.
     LeaderKilled,
     /// So many blocks are final through a descendant only.
@@ -110,7 +110,7 @@ impl<'a> Seen<'a> {
                 (count == 0, count as u64)
             }
             Expect::Stopped(why, least) => at_least(self.count(|what| matches!(what, What::Stopped(stop) if *stop == why)), least),
-            Expect::Amnesia => at_least(self.count(|what| matches!(what, What::Started { amnesia: true, .. })), 1),
+            Expect::Amnesia(least) => at_least(self.count(|what| matches!(what, What::Started { amnesia: true, .. })), least),
             Expect::LeaderKilled => at_least(self.leaders_killed(), 1),
             Expect::Indirect(least) => {
                 let indirect = |what: &What| matches!(what, What::Finalized(f) if f.certificate.is_none() && f.header.height > Height(0));
