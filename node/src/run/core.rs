@@ -1,5 +1,6 @@
 //! The hot reactor's handler: the validator machine between the peers, the disk and the service reactor.
 
+use super::errands::{Errands, Gone};
 use super::meter::Meter;
 use super::recorder::Recorder;
 use super::recover::Recovered;
@@ -10,7 +11,7 @@ use samara_consensus::MempoolReject;
 use samara_crypto::Roster;
 use samara_dataplane::counters::HotStats;
 use samara_dataplane::reactor::{Handler, Outbox};
-use samara_dataplane::ring::{PushError, Receiver, Sender};
+use samara_dataplane::ring::Receiver;
 use samara_storage::{BlockJournal, Durable, FinalizedBlock, LogError, UringVoteLog};
 use samara_types::client::{RejectReason, Response};
 use samara_types::{Class, Epoch, Evidence, LeaderSchedule, MessageKind, Nanos, Received, ValidatorIndex, View};
@@ -39,7 +40,7 @@ const STOP_PATIENCE: Nanos = Nanos::from_millis(10_000);
 
 /// What connects the core to the rest of the process.
 pub struct Links {
-    pub to_service: Sender<ToService>,
+    pub to_service: Errands,
     pub from_service: Receiver<ToHot>,
     /// Set by a signal.
     pub stop: Arc<AtomicBool>,
@@ -64,8 +65,6 @@ pub struct Core {
     meter: Meter,
     links: Links,
     base: Instant,
-    /// What did not fit into the ring, in order.
-    backlog: VecDeque<ToService>,
     unstored: VecDeque<(samara_types::Height, View, usize)>,
     unstored_bytes: usize,
     blocks: Vec<FinalizedBlock>,
@@ -111,7 +110,6 @@ impl Core {
             meter,
             links,
             base,
-            backlog: VecDeque::new(),
             unstored: VecDeque::new(),
             unstored_bytes: 0,
             blocks: Vec::new(),
@@ -210,7 +208,7 @@ impl Core {
     /// Gossip is shed before anything else: half the ring stays free for what may not be lost.
     fn hand_over_gossip(&mut self) {
         self.gossip_due = None;
-        let room = if self.backlog.is_empty() { self.links.to_service.free().saturating_sub(super::RING_ITEMS / 2) } else { 0 };
+        let room = self.links.to_service.room().saturating_sub(super::RING_ITEMS / 2);
         self.shed.verify_ring_full += self.gossip.len().saturating_sub(room) as u64;
         self.gossip.truncate(room);
         for (from, payload) in std::mem::take(&mut self.gossip) {
@@ -228,24 +226,14 @@ impl Core {
         }
     }
 
-    /// In order, without loss: what the ring has no room for waits here. Answers are bounded by the door, blocks by [`UNSTORED_BYTES_MAX`].
     fn tell(&mut self, item: ToService) {
-        self.backlog.push_back(item);
-        self.push_backlog();
+        let told = self.links.to_service.tell(item);
+        self.look_after(told);
     }
 
-    fn push_backlog(&mut self) {
-        while let Some(item) = self.backlog.pop_front() {
-            match self.links.to_service.push(item) {
-                Ok(()) => {}
-                Err(PushError::Full(item)) => return self.backlog.push_front(item),
-                Err(PushError::Closed(_)) => {
-                    if !matches!(self.phase, Phase::Stopped) {
-                        self.fail("the service reactor ended unexpectedly".to_string());
-                    }
-                    return self.backlog.clear();
-                }
-            }
+    fn look_after(&mut self, told: Result<(), Gone>) {
+        if told == Err(Gone) && !matches!(self.phase, Phase::Stopped) {
+            self.fail("the service reactor ended unexpectedly".to_string());
         }
     }
 
@@ -354,7 +342,8 @@ impl Handler for Core {
         if let Some(recorder) = &mut self.recorder {
             recorder.look_at_request();
         }
-        self.push_backlog();
+        let told = self.links.to_service.push();
+        self.look_after(told);
         self.take_from_service(now, out);
         if self.failure.is_none() {
             self.input(now, Input::Tick, out);
