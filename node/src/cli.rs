@@ -82,7 +82,7 @@ pub struct ParamArgs {
     /// Least time between entering a view and the next proposal, ms.
     #[arg(long, value_name = "MS")]
     pub block_interval_ms: Option<u64>,
-    /// Wait of a leader without transactions before it proposes an empty block, ms.
+    /// Wait of a leader without transactions before it proposes an empty block, ms; 200 unless the other two leave less or demand more.
     #[arg(long, value_name = "MS")]
     pub idle_interval_ms: Option<u64>,
     /// Most payload bytes of a block (suffixes K and M are powers of 1024).

@@ -97,7 +97,8 @@ impl Started {
         let recovered = recover::recover(prepared, store.as_ref(), &roster)?;
         let sessions = Sessions::new(session_config(prepared, boot_ns), recover::random_seed()?);
         let local = ports.hot.local_addr();
-        let links = core::Links { to_service: errands::Errands::new(to_service), from_service, stop: Arc::clone(&stop), dump, rung: rung.clone() };
+        let links =
+            core::Links { to_service: errands::Errands::new(to_service), from_service, stop: Arc::clone(&stop), dump, rung: rung.clone() };
         let core = core::Core::new(prepared, Arc::clone(&roster), recovered, links, boot_ns, base);
         let mut reactor = HotReactor::new(ports.hot, sessions, core, hot_config(prepared, base));
         let shards = ports.shards.into_iter().enumerate().map(|(number, port)| (port, shard_config(prepared, number))).collect();

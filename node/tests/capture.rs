@@ -52,7 +52,17 @@ impl Six {
         let turn = File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cluster.lock")).unwrap();
         turn.lock().unwrap();
         let directory = tempfile::tempdir().unwrap();
-        let made = samara(&["genesis", "--validators", "6", "--base-port", &base_port.to_string(), "--out", text(directory.path())]);
+        let made = samara(&[
+            "genesis",
+            "--validators",
+            "6",
+            "--base-port",
+            &base_port.to_string(),
+            "--idle-interval-ms",
+            "50",
+            "--out",
+            text(directory.path()),
+        ]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let genesis = Genesis::load(&directory.path().join("genesis.toml")).unwrap();
         let cluster = Cluster::new(env!("CARGO_BIN_EXE_samara").into(), directory.path(), &genesis, vec![]);

@@ -30,7 +30,7 @@ impl Default for Params {
         Params {
             view_timeout: Nanos::from_millis(500),
             block_interval: Nanos::from_millis(10),
-            idle_interval: Nanos::from_millis(50),
+            idle_interval: Nanos::from_millis(200),
             payload_bytes_max: 1 << 20,
             relay_redundancy: 200,
             hybrid_redundancy: 200,

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// Connections at once; more are closed unheard.
@@ -28,8 +28,8 @@ const CONNECTIONS_MAX: usize = 8;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// From one look into an empty ring to the next. At 100,000 datagrams a second 300 KiB come in meanwhile, a fraction of any ring.
 const IDLE: Duration = Duration::from_millis(2);
-/// How long a write waits before it looks whether the validator stops.
-const WRITE_PATIENCE: Duration = Duration::from_millis(200);
+/// How long a read or a write waits before it looks whether the validator stops.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The open door of a validator.
 pub struct Door {
@@ -134,9 +134,9 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
 }
 
 fn serve(client: &UnixStream, shared: &Shared) -> io::Result<()> {
-    client.set_read_timeout(Some(REQUEST_PATIENCE))?;
-    client.set_write_timeout(Some(WRITE_PATIENCE))?;
-    let line = read_line(client)?;
+    client.set_read_timeout(Some(LOOK))?;
+    client.set_write_timeout(Some(LOOK))?;
+    let line = read_line(client, shared)?;
     let (mut readers, answer) = match attach(client, &line, shared) {
         Ok(readers) => (readers, Answer::Hello(shared.about.clone())),
         Err(error) => (Vec::new(), Answer::Error { error }),
@@ -156,13 +156,18 @@ fn serve(client: &UnixStream, shared: &Shared) -> io::Result<()> {
     (&mut &*client).write_all(end_record(lost).as_bytes())
 }
 
-fn read_line(mut client: &UnixStream) -> io::Result<Vec<u8>> {
+/// One deadline for the whole line, however slowly its bytes come.
+fn read_line(mut client: &UnixStream, shared: &Shared) -> io::Result<Vec<u8>> {
     let (mut line, mut byte) = (Vec::new(), [0]);
-    while line.len() < LINE_BYTES_MAX && client.read(&mut byte)? == 1 {
-        if byte == *b"\n" {
-            return Ok(line);
+    let deadline = Instant::now() + REQUEST_PATIENCE;
+    while line.len() < LINE_BYTES_MAX && Instant::now() < deadline && !shared.stop.load(Ordering::SeqCst) {
+        match client.read(&mut byte) {
+            Ok(1) if byte == *b"\n" => return Ok(line),
+            Ok(1) => line.push(byte[0]),
+            Ok(_) => break,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
         }
-        line.push(byte[0]);
     }
     Err(ErrorKind::InvalidData.into())
 }

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -100,6 +100,18 @@ fn a_validator_that_stops_ends_its_captures() {
     assert_eq!(ended.join().unwrap(), Some(0));
     let gone = connect(&path, &REQUEST).err().unwrap();
     assert!(gone.code() == 2 && gone.to_string().contains("a running validator"), "{gone}");
+}
+
+#[test]
+fn a_stop_waits_for_nobody_who_says_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (door, _tap, path) = door(directory.path());
+    let silent: Vec<_> = (0..3).map(|_| UnixStream::connect(&path).unwrap()).collect();
+    (&silent[1]).write_all(b"{").unwrap();
+    let began = Instant::now();
+    drop(door);
+    // A request has 5 s; the stop comes at the next look.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -156,10 +156,13 @@ fn list(stakes: &[u64]) -> String {
 fn parameters(args: &ParamArgs) -> Result<Params, Exit> {
     let default = Params::default();
     let ms = |value: Option<u64>, default: Nanos| value.map_or(default, Nanos::from_millis);
+    let view_timeout = ms(args.view_timeout_ms, default.view_timeout);
+    let block_interval = ms(args.block_interval_ms, default.block_interval);
+    let idle_interval = default.idle_interval.min(Nanos(view_timeout.0 / 2)).max(block_interval);
     let params = Params {
-        view_timeout: ms(args.view_timeout_ms, default.view_timeout),
-        block_interval: ms(args.block_interval_ms, default.block_interval),
-        idle_interval: ms(args.idle_interval_ms, default.idle_interval),
+        view_timeout,
+        block_interval,
+        idle_interval: ms(args.idle_interval_ms, idle_interval),
         payload_bytes_max: args.block_size.map_or(Ok(default.payload_bytes_max), |bytes| {
             u32::try_from(bytes).map_err(|_| Exit::bad("--block-size", bytes, "below 4G"))
         })?,

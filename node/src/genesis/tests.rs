@@ -67,3 +67,16 @@ fn weights_at_and_over_the_fault_bound_are_told_apart() {
     assert_eq!(Create::new(5, &[], &ParamArgs::default(), 27_000).unwrap_err().code(), 2);
     assert!(with(&[1, 1, 1, 1, 1, 0]).unwrap_err().to_string().contains("stakes[5] = 0"));
 }
+
+#[test]
+fn the_idle_interval_keeps_out_of_the_way_of_the_other_two() {
+    let idle = |view_timeout_ms, block_interval_ms, idle_interval_ms| {
+        let args = ParamArgs { view_timeout_ms, block_interval_ms, idle_interval_ms, ..ParamArgs::default() };
+        Create::new(6, &[], &args, 27_000).map(|create| create.params.idle_interval.0 / 1_000_000)
+    };
+    assert_eq!(idle(None, None, None).unwrap(), 200);
+    assert_eq!(idle(Some(100), None, None).unwrap(), 50);
+    assert_eq!(idle(None, Some(250), None).unwrap(), 250);
+    assert_eq!(idle(None, None, Some(20)).unwrap(), 20);
+    assert!(idle(Some(100), None, Some(200)).unwrap_err().to_string().contains("--idle-interval-ms = 200"));
+}

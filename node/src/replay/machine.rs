@@ -19,12 +19,15 @@ use samara_validator::{Config, Input, Outlet, Output, Stage, Validator};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Received messages with less than this between them come as one burst, as they come out of a port.
 const BURST_GAP_NS: u64 = 20_000;
 /// Most messages of a burst.
 const BURST_MAX: usize = 64;
+/// Longest silence of a capture. The machine runs every timer of it, some thousands a second, so one of a year (two files merged, a clock that was set)
+/// would take days.
+const SILENCE_MAX_NS: u64 = 3_600_000_000_000;
 /// A deadline that does not move with a tick is looked at again after this.
 const TICK: Nanos = Nanos(100_000);
 /// Blocks stored at once.
@@ -99,6 +102,7 @@ fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option
         ));
     };
     let pace = Pace::begin(args.speed, first_ns);
+    let mut heard_ns = first_ns;
     let mut player = Player::new(genesis, roster, me, first_ns, bodies, Disk { past, store });
     while let Some(taped) = next.take() {
         let mut burst = vec![taped];
@@ -107,10 +111,24 @@ fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option
             burst.extend(next.take());
             next = next_received(&mut tape, genesis)?;
         }
+        check_silence(heard_ns, last_ns(&burst)).map_err(|allowed| Exit::bad("FILE", args.file.display(), allowed))?;
+        heard_ns = heard_ns.max(last_ns(&burst));
         pace.wait(last_ns(&burst));
         player.play(&burst)?;
     }
     player.finish(tape, pace)
+}
+
+fn check_silence(heard_ns: u64, now_ns: u64) -> Result<(), String> {
+    let silence = Duration::from_nanos(now_ns.saturating_sub(heard_ns));
+    if silence <= Duration::from_nanos(SILENCE_MAX_NS) {
+        return Ok(());
+    }
+    let at = Duration::from_nanos(now_ns).as_secs();
+    Err(format!(
+        "a capture that never hears nothing for more than 3600 s; for {} s before {at} s since 1970 it does: split it there (editcap)",
+        silence.as_secs()
+    ))
 }
 
 fn last_ns(burst: &[Taped]) -> u64 {
@@ -287,5 +305,18 @@ impl Outlet for Nobody<'_> {
 
     fn spent(&mut self, stage: Stage) {
         self.stages.spent(stage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_of_silence_is_replayed_and_more_is_refused() {
+        let hour = 3_600_000_000_000;
+        assert_eq!((check_silence(5, 5 + hour), check_silence(hour, 5)), (Ok(()), Ok(())));
+        assert!(check_silence(5, 6 + hour).unwrap_err().contains("for 3600 s before 3600 s since 1970"));
+        assert!(check_silence(0, u64::MAX).is_err());
     }
 }

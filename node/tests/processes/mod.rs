@@ -55,7 +55,8 @@ impl Validators {
     pub fn new(count: usize) -> Validators {
         let root = tempfile::tempdir().unwrap().keep();
         let base_port = free_ports(3 * count as u16);
-        let arguments = ["genesis", "--validators", &count.to_string(), "--base-port", &base_port.to_string(), "--out"];
+        let arguments =
+            ["genesis", "--validators", &count.to_string(), "--base-port", &base_port.to_string(), "--idle-interval-ms", "50", "--out"];
         let output = Command::new(env!("CARGO_BIN_EXE_samara")).args(arguments).arg(&root).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let genesis = samara_node::genesis::Genesis::load(&root.join(samara_node::genesis::GENESIS_FILE)).unwrap();

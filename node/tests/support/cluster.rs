@@ -53,7 +53,7 @@ impl Honest {
         turn.lock().unwrap();
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().to_str().unwrap();
-        samara(&["genesis", "--validators", "6", "--base-port", &base_port.to_string(), "--out", out]);
+        samara(&["genesis", "--validators", "6", "--base-port", &base_port.to_string(), "--idle-interval-ms", "50", "--out", out]);
         let genesis = Genesis::load(&directory.path().join("genesis.toml")).unwrap();
         let mut cluster = Cluster::new(env!("CARGO_BIN_EXE_samara").into(), directory.path(), &genesis, vec![]);
         HONEST.for_each(|index| cluster.start(index).unwrap());
