@@ -29,6 +29,16 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --
 say "simulator: seeds of this commit"
 scripts/sweep.sh
 say "tests"
+heap() { # The AF_XDP rings and frames on heap memory: an access out of range or of what was never written ends the run.
+    if ! command -v valgrind >/dev/null; then
+        say "NOT CHECKED: memory of the AF_XDP rings (valgrind is not installed)"
+        return
+    fi
+    say "AF_XDP rings under valgrind"
+    PROPTEST_CASES=8 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="valgrind -q --error-exitcode=9" \
+        cargo nextest run --cargo-profile release --locked --workspace \
+        -E 'package(samara-dataplane) & kind(lib) & test(/^(xdp::(ring|umem|header)|pool)::/) - test(under_loom)' >&2
+}
 # The rooms that code, hash, sign and agree once more without AVX-512: what the fall-backs compute must pass the same tests.
 pure=(samara-types samara-erasure samara-crypto samara-rotor samara-consensus samara-validator)
 if command -v cargo-nextest >/dev/null; then
@@ -37,10 +47,11 @@ if command -v cargo-nextest >/dev/null; then
         say "tests without AVX-512"
         SAMARA_AVX512=off cargo nextest run --cargo-profile release --locked --workspace --no-fail-fast \
             -E "$(printf 'package(%s) + ' "${pure[@]}")none()" >&2
-        say "all tests"
     else
         say "this CPU has no AVX-512: the tests below run without it"
     fi
+    heap
+    say "all tests"
     exec cargo nextest run --cargo-profile release --locked --workspace --no-fail-fast "$@"
 fi
 if grep -qm1 avx512 /proc/cpuinfo; then

@@ -126,7 +126,7 @@ fn check_silence(heard_ns: u64, now_ns: u64) -> Result<(), String> {
     }
     let at = Duration::from_nanos(now_ns).as_secs();
     Err(format!(
-        "a capture that never hears nothing for more than 3600 s; for {} s before {at} s since 1970 it does: split it there (editcap)",
+        "a capture silent for 3600 s at most; this one is for {} s, until {at} s after 1970: split it there (editcap -A, -B)",
         silence.as_secs()
     ))
 }
@@ -316,7 +316,7 @@ mod tests {
     fn an_hour_of_silence_is_replayed_and_more_is_refused() {
         let hour = 3_600_000_000_000;
         assert_eq!((check_silence(5, 5 + hour), check_silence(hour, 5)), (Ok(()), Ok(())));
-        assert!(check_silence(5, 6 + hour).unwrap_err().contains("for 3600 s before 3600 s since 1970"));
+        assert!(check_silence(5, 6 + hour).unwrap_err().contains("is for 3600 s, until 3600 s after 1970"));
         assert!(check_silence(0, u64::MAX).is_err());
     }
 }
