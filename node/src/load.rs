@@ -41,9 +41,15 @@ pub fn command(args: &LoadArgs) -> Result<(), Exit> {
     } else {
         println!("{report:#}");
     }
-    match outcome.unanswered {
-        0 => Ok(()),
-        count => Err(Exit::failed(format!("load: {count} of {} offered transactions have no answer", outcome.offered))),
+    verdict(&outcome)
+}
+
+/// An answer for every transaction, and somebody behind the doors.
+fn verdict(outcome: &Outcome) -> Result<(), Exit> {
+    match (outcome.offered, outcome.accepted, outcome.unanswered) {
+        (offered, 0, _) if offered > 0 => Err(Exit::failed(format!("load: no door took any of {offered} offered transactions"))),
+        (_, _, 0) => Ok(()),
+        (offered, _, count) => Err(Exit::failed(format!("load: {count} of {offered} offered transactions have no answer"))),
     }
 }
 

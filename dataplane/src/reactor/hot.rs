@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrayvec::ArrayVec;
 use samara_types::{Class, MessageKind, Nanos, Received, ValidatorIndex};
 
 use super::clock::{Clock, tick};
@@ -267,8 +268,8 @@ impl<H: Handler> HotReactor<H> {
         }
         let mut out = Outbox::new(now, &mut self.queues, &mut self.sessions, self.port.as_mut());
         for located in self.messages.chunks(BURST_MAX) {
-            let burst: [Received<'_>; BURST_MAX] = std::array::from_fn(|at| located[at.min(located.len() - 1)].received(frames));
-            self.handler.on_burst(now, &burst[..located.len()], &mut out);
+            let burst: ArrayVec<Received<'_>, BURST_MAX> = located.iter().map(|located| located.received(frames)).collect();
+            self.handler.on_burst(now, &burst, &mut out);
         }
         self.messages.clear();
         self.account(Stage::Handler, at, count)

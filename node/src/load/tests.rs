@@ -109,3 +109,11 @@ fn latency_counts_from_the_intended_time_even_if_no_door_was_open() {
     let latency = outcome.latency_us.percentiles(1000.0);
     assert!(latency.max >= 100.0 && latency.p50 >= 40.0, "{latency:?}");
 }
+
+#[test]
+fn a_load_that_nobody_took_or_answered_is_a_failure() {
+    let verdict = |offered, accepted, unanswered| super::verdict(&Outcome { offered, accepted, unanswered, ..Outcome::default() });
+    assert!(verdict(0, 0, 0).is_ok() && verdict(10, 10, 0).is_ok() && verdict(10, 1, 0).is_ok());
+    assert!(verdict(10, 0, 0).unwrap_err().to_string().contains("no door took any of 10"));
+    assert!(verdict(10, 9, 1).unwrap_err().to_string().contains("1 of 10"));
+}
