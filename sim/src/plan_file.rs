@@ -96,6 +96,7 @@ fn seats_of(fault: &Fault) -> Vec<usize> {
         | Fault::Wipe(seat)
         | Fault::LoseLog(seat)
         | Fault::LoseStore(seat)
+        | Fault::OlderStore(seat, _)
         | Fault::DamageBody(seat)
         | Fault::FailWrite(seat, _)
         | Fault::ResetNic(seat, _)

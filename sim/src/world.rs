@@ -509,7 +509,9 @@ impl<'a> World<'a> {
                     node.die_at = Some((point, visits));
                 }
             }
-            Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::DamageBody(seat) => self.lose(seat, &fault),
+            Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::OlderStore(seat, _) | Fault::DamageBody(seat) => {
+                self.lose(seat, &fault)
+            }
             Fault::FailWrite(seat, which) => {
                 if let Some(node) = self.actors[seat].honest_mut() {
                     node.fail_next_write(which);
@@ -537,6 +539,7 @@ impl<'a> World<'a> {
             Fault::Wipe(_) => node.disk.wipe(),
             Fault::LoseLog(_) => node.disk.lose_log(),
             Fault::LoseStore(_) => node.disk.lose_store(),
+            Fault::OlderStore(_, percent) => node.disk.age_store(*percent),
             _ => node.disk.damage_body(&mut self.dice),
         }
         if !matches!(fault, Fault::DamageBody(_)) {
