@@ -158,6 +158,9 @@ pub struct Plan {
     /// How long timing bounds are watched after that.
     #[serde(with = "plan_file::nanos")]
     pub watch_for: Nanos,
+    /// And for as long as a transaction may take, if that is longer.
+    #[serde(default)]
+    pub watches_transactions: bool,
     /// More hostile stake than the model bears: nobody promises to go on.
     pub beyond_model: bool,
     /// A known bug planted in every honest validator.
@@ -198,6 +201,7 @@ impl Plan {
             faults_for: Nanos::from_millis(2_000),
             settle_within: Nanos::from_millis(20_000),
             watch_for: Nanos::from_millis(1_000),
+            watches_transactions: false,
             beyond_model: false,
             mutant: None,
         }
@@ -264,6 +268,7 @@ pub fn draw(seed: u64) -> Plan {
     plan.params.block_interval = *dice.pick(&[Nanos(0), Nanos::from_millis(10)]);
     plan.params.idle_interval = Nanos::from_millis(*dice.pick(&[10, 30]));
     plan.faults_for = dice.millis(1_500, 4_000);
+    plan.watches_transactions = true;
     draw_faulty(&mut plan, dice);
     draw_network(&mut plan, dice);
     draw_machines(&mut plan, dice);
@@ -457,7 +462,12 @@ mod tests {
             let faulty = plan.hostile.iter().map(|(seat, _)| *seat).chain(plan.fragile.iter().copied());
             assert!(faulty.map(|seat| plan.stakes[seat]).sum::<u64>() <= plan.fault_stake(), "{plan}");
             for (_, fault) in &plan.faults {
-                if let Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::OlderStore(seat, _) | Fault::DamageBody(seat) = fault {
+                if let Fault::Wipe(seat)
+                | Fault::LoseLog(seat)
+                | Fault::LoseStore(seat)
+                | Fault::OlderStore(seat, _)
+                | Fault::DamageBody(seat) = fault
+                {
                     assert!(plan.fragile.contains(seat), "{plan}");
                 }
             }
