@@ -118,6 +118,8 @@ pub struct Court {
     now: Nanos,
     violations: Vec<Violation>,
     count: BTreeMap<Promise, usize>,
+    /// Bounds that were missed with an excuse.
+    excused: u64,
 }
 
 impl Court {
@@ -128,6 +130,11 @@ impl Court {
         if *count <= KEPT_PER_PROMISE {
             self.violations.push(Violation { promise, at: self.now, detail });
         }
+    }
+
+    /// A bound was missed for a reason that the bound allows.
+    pub fn excuse(&mut self) {
+        self.excused += 1;
     }
 }
 
@@ -243,6 +250,11 @@ pub trait Checker {
     fn finish(&mut self, _court: &mut Court) {}
 }
 
+/// How long a transaction takes at most once the network is good: the bound of I18.
+pub fn transaction_within(plan: &Plan, cluster: &Arc<Cluster>, delta: Nanos, disk: Nanos) -> Nanos {
+    Nanos(timing::Timing::new(&Facts::new(plan, cluster)).with_delays(delta, disk).transaction_within())
+}
+
 /// All checkers of a run.
 pub struct Checkers {
     checkers: Vec<Box<dyn Checker>>,
@@ -284,6 +296,11 @@ impl Checkers {
     /// The world itself found something.
     pub fn report(&mut self, promise: Promise, detail: String) {
         self.court.accuse(promise, detail);
+    }
+
+    /// How often a bound was missed with an excuse.
+    pub fn excused(&self) -> u64 {
+        self.court.excused
     }
 
     /// The verdict.

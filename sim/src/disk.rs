@@ -9,17 +9,19 @@
 //! | misdirected write, read corruption | checksums find it: a damaged log refuses to open, which leaves amnesia; a damaged body is skipped |
 //! | lost directory | everything is gone, and the validator knows it |
 //! | lost block store | vote log and journal stay; the log has forgotten what the store covered, and does not know what an earlier lost log said |
+//! | older block store | the same, but some blocks are there |
 //!
 //! Byte-level damage is the business of `samara-storage`'s own tests; here is what it means to the cluster.
 
 use crate::dice::Dice;
 use crate::plan_file;
 use samara_consensus::Tip;
-use samara_storage::{BlockStore, MemoryBodyLog, MemoryStore, MemoryVoteLog, StoreError, Torn};
+use samara_storage::{BlockStore, FinalizedBlock, MemoryBodyLog, MemoryStore, MemoryVoteLog, StoreError, Torn};
 use samara_types::message::{self, CertificateKind};
 use samara_types::{Block, ChainId, Digest, Height, Nanos, Record, View};
 use samara_validator::restart::{History, Remembered};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Delays of one disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +107,21 @@ impl Disk {
     /// The block store is gone.
     pub fn lose_store(&mut self) {
         self.store = MemoryStore::new(self.chain);
+    }
+
+    /// The block store is a copy of itself from the time when it held so many per cent of its blocks.
+    pub fn age_store(&mut self, percent: u8) {
+        let tip = self.store.tip().expect("what was committed is well-formed").map_or(0, |(height, ..)| height.0);
+        let kept = usize::try_from(tip * u64::from(percent) / 100).expect("a run has few blocks");
+        let stored = self.store.blocks_from(Height(1), kept).expect("what was committed is well-formed");
+        let copied = stored.iter().map(|stored| {
+            let block = Arc::new(stored.to_block().expect("what was committed is well-formed"));
+            let certificate = self.store.certificate(block.header().view, CertificateKind::L).expect("what was committed is well-formed");
+            FinalizedBlock { block, certificate }
+        });
+        let older = MemoryStore::new(self.chain);
+        older.commit(&copied.collect::<Vec<_>>(), &[], &[]).expect("these are blocks of one chain");
+        self.store = older;
     }
 
     /// One of the journaled bodies is damaged and will be skipped.

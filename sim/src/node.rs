@@ -368,7 +368,6 @@ impl Node {
             mempool_transactions: consensus.app().mempool().len() as u64,
             mempool_bytes: consensus.app().mempool().bytes() as u64,
             open_views: consensus.open_views() as u64,
-            open_span: consensus.view().0.saturating_sub(consensus.tip().view.0),
         })
     }
 

@@ -17,6 +17,8 @@ pub struct Report {
     pub violations: Vec<Broken>,
     /// BLAKE3 over the digests of all seeds in order.
     pub digest: String,
+    /// Views that took longer than I16 allows and had an excuse: a body of a hostile leader that had to be fetched.
+    pub excused: u64,
     /// Views a second, all threads together.
     pub views_per_s: f64,
 }
@@ -55,6 +57,7 @@ impl Report {
             views,
             violations: outcomes.iter().flat_map(broken).collect(),
             digest: Digest(*hasher.finalize().as_bytes()).hex(),
+            excused: outcomes.iter().map(|outcome| outcome.excused).sum(),
             views_per_s: views as f64 / seconds.max(1e-9),
         }
     }

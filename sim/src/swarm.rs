@@ -35,6 +35,8 @@ pub enum Fault {
     LoseLog(usize),
     /// The block store is lost, vote log and journal stay.
     LoseStore(usize),
+    /// The block store becomes an older copy of itself that holds so many per cent of its blocks; vote log and journal stay.
+    OlderStore(usize, u8),
     /// The process dies, and one of its journaled bodies is unreadable afterwards.
     DamageBody(usize),
     /// The next write of log (0), journal (1) or store (2) fails; the process stops, and starts again after a while.
@@ -156,6 +158,9 @@ pub struct Plan {
     /// How long timing bounds are watched after that.
     #[serde(with = "plan_file::nanos")]
     pub watch_for: Nanos,
+    /// And for as long as a transaction may take, if that is longer.
+    #[serde(default)]
+    pub watches_transactions: bool,
     /// More hostile stake than the model bears: nobody promises to go on.
     pub beyond_model: bool,
     /// A known bug planted in every honest validator.
@@ -196,6 +201,7 @@ impl Plan {
             faults_for: Nanos::from_millis(2_000),
             settle_within: Nanos::from_millis(20_000),
             watch_for: Nanos::from_millis(1_000),
+            watches_transactions: false,
             beyond_model: false,
             mutant: None,
         }
@@ -262,12 +268,14 @@ pub fn draw(seed: u64) -> Plan {
     plan.params.block_interval = *dice.pick(&[Nanos(0), Nanos::from_millis(10)]);
     plan.params.idle_interval = Nanos::from_millis(*dice.pick(&[10, 30]));
     plan.faults_for = dice.millis(1_500, 4_000);
+    plan.watches_transactions = true;
     draw_faulty(&mut plan, dice);
     draw_network(&mut plan, dice);
     draw_machines(&mut plan, dice);
     draw_load(&mut plan, dice);
     draw_faults(&mut plan, dice);
     draw_wiring(&mut plan, &mut Dice::new(seed, "swarm wiring"));
+    draw_more_losses(&mut plan, &mut Dice::new(seed, "swarm losses"));
     plan.faults.sort_by_key(|(at, _)| *at);
     plan
 }
@@ -387,15 +395,29 @@ fn draw_faults(plan: &mut Plan, dice: &mut Dice) {
         }
     }
     for &seat in &plan.fragile {
-        let fault = match dice.below(4) {
-            0 => Fault::Wipe(seat),
-            1 => Fault::LoseLog(seat),
-            2 => Fault::LoseStore(seat),
-            _ => Fault::DamageBody(seat),
-        };
+        let fault = lost(seat, dice);
         faults.push((when(dice), fault));
     }
     plan.faults = faults;
+}
+
+/// A disk that fails once may fail again: up to two losses more.
+fn draw_more_losses(plan: &mut Plan, dice: &mut Dice) {
+    for &seat in &plan.fragile {
+        for _ in 0..dice.below(3) {
+            let fault = if dice.percent(25) { Fault::OlderStore(seat, dice.below(100) as u8) } else { lost(seat, dice) };
+            plan.faults.push((Nanos(dice.below(plan.faults_for.0)), fault));
+        }
+    }
+}
+
+fn lost(seat: usize, dice: &mut Dice) -> Fault {
+    match dice.below(4) {
+        0 => Fault::Wipe(seat),
+        1 => Fault::LoseLog(seat),
+        2 => Fault::LoseStore(seat),
+        _ => Fault::DamageBody(seat),
+    }
 }
 
 /// Partitions: two sides, one machine alone, one way only, and links that come and go.
@@ -440,7 +462,12 @@ mod tests {
             let faulty = plan.hostile.iter().map(|(seat, _)| *seat).chain(plan.fragile.iter().copied());
             assert!(faulty.map(|seat| plan.stakes[seat]).sum::<u64>() <= plan.fault_stake(), "{plan}");
             for (_, fault) in &plan.faults {
-                if let Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::DamageBody(seat) = fault {
+                if let Fault::Wipe(seat)
+                | Fault::LoseLog(seat)
+                | Fault::LoseStore(seat)
+                | Fault::OlderStore(seat, _)
+                | Fault::DamageBody(seat) = fault
+                {
                     assert!(plan.fragile.contains(seat), "{plan}");
                 }
             }
@@ -461,6 +488,13 @@ mod tests {
             .flat_map(|plan| &plan.faults)
             .map(|(_, fault)| format!("{fault:?}").split(['(', ' ']).next().unwrap_or_default().to_string())
             .collect();
-        assert_eq!(kinds.len(), 14, "{kinds:?}");
+        assert_eq!(kinds.len(), 15, "{kinds:?}");
+        let loses =
+            |plan: &&Plan, seat: usize, is: fn(&Fault) -> Option<usize>| plan.faults.iter().position(|(_, fault)| is(fault) == Some(seat));
+        let log = |fault: &Fault| if let Fault::LoseLog(seat) = fault { Some(*seat) } else { None };
+        let store = |fault: &Fault| if let Fault::LoseStore(seat) = fault { Some(*seat) } else { None };
+        let both =
+            |plan: &&Plan| plan.fragile.iter().any(|seat| loses(plan, *seat, log).is_some_and(|at| loses(plan, *seat, store) > Some(at)));
+        assert!(plans.iter().any(|plan| both(&plan)), "a log is lost, and then the store");
     }
 }

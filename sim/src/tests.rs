@@ -38,6 +38,12 @@ fn seeds_1632_and_1736_a_hostile_member_need_not_have_sent_its_vote() {
     check("swarm", 1736..1737);
 }
 
+/// Two conflicters beside a flooder, who fills their memory with far views, answered each other's votes threefold: 30 million events in five seconds.
+#[test]
+fn seed_1156_hostile_signers_do_not_answer_each_other_for_ever() {
+    check("swarm", 1156..1157);
+}
+
 /// A log begun after a loss, or in a wiped directory, took itself for one that knows all; then the block store was lost, and views were signed again.
 #[test]
 fn a_store_lost_after_the_log_leaves_nothing_signed_twice() {

@@ -128,8 +128,6 @@ pub struct Held {
     pub mempool_bytes: u64,
     /// Views with any vote or certificate.
     pub open_views: u64,
-    /// The view the validator is in, minus the view of its tip.
-    pub open_span: u64,
 }
 
 /// Datagrams by their end.

@@ -5,12 +5,13 @@
 //! faults (plan) ... until `faults_for` | heal | settle | watch timing bounds | end
 //! ```
 //! Events of one time are handled in the order they were made; every random choice comes from a stream of the seed with a name of its own; the
-//! digest covers every event that was handled with its time and content. So the same plan gives the same run and the same digest, on any
+//! digest covers every event that was handled, by its time, its kind and whom it concerns, with every byte that arrived or was answered. What a process does by
+//! itself (tasks, a client's turn) is covered by its time and by what is sent in consequence. So the same plan gives the same run and the same digest, on any
 //! machine and any number of threads.
 
 use crate::actor::{Actor, Stage};
 use crate::catch_up::Answer;
-use crate::checkers::{Checkers, Promise, Violation};
+use crate::checkers::{self, Checkers, Promise, Violation};
 use crate::clients::Clients;
 use crate::dice::Dice;
 use crate::hostile;
@@ -115,6 +116,8 @@ pub struct Outcome {
     pub blocks: u64,
     /// Transactions acknowledged to clients.
     pub acknowledged: u64,
+    /// Views that took longer than I16 allows and had an excuse.
+    pub excused: u64,
     /// Events handled.
     pub events: u64,
     /// Virtual time that passed.
@@ -159,6 +162,8 @@ pub struct World<'a> {
     effects: VecDeque<Effect>,
     /// When each machine's core is through with what arrived.
     core_free: Vec<Nanos>,
+    /// How long a transaction may take; known when the network is healed.
+    transaction_within: Nanos,
     /// How long the call that is being carried out has kept the core before the next message leaves.
     spent: Nanos,
 }
@@ -198,6 +203,7 @@ impl<'a> World<'a> {
             acknowledged: 0,
             effects: VecDeque::new(),
             core_free: vec![Nanos(0); plan.validators()],
+            transaction_within: Nanos(0),
             spent: Nanos(0),
             plan,
         }
@@ -252,7 +258,7 @@ impl<'a> World<'a> {
         self.at(SAMPLE, Happening::Sample);
     }
 
-    /// Time, kind and content of every event.
+    /// See the module.
     fn hash(&mut self, happening: &Happening) {
         let mut fixed = [0u8; 32];
         fixed[..8].copy_from_slice(&self.now.0.to_le_bytes());
@@ -264,11 +270,12 @@ impl<'a> World<'a> {
         };
         let mut content: &[u8] = &[];
         match happening {
-            Happening::Arrive { from, to, kind, .. } => put(1, *from, *to, *kind as u64),
-            Happening::Deliver { from, to, kind, bytes, .. } => {
-                put(2, *from, *to, *kind as u64);
+            Happening::Arrive { from, to, kind, bytes, .. } => {
+                put(1, *from, *to, *kind as u64);
                 content = bytes;
             }
+            // Its bytes have arrived before.
+            Happening::Deliver { from, to, kind, .. } => put(2, *from, *to, *kind as u64),
             Happening::Node { node, incarnation, task } => put(3, *node, *incarnation as usize, task_number(task)),
             Happening::Wake(node) => put(4, *node, 0, 0),
             Happening::Start(node) => put(5, *node, 0, 0),
@@ -282,6 +289,11 @@ impl<'a> World<'a> {
         }
         self.digest.update(&fixed);
         self.digest.update(content);
+        if let Happening::Answered { answer: Some(answer), .. } = happening {
+            for part in answer.records.iter().flat_map(|(block, certificate)| [Some(block), certificate.as_ref()]).flatten() {
+                self.digest.update(part);
+            }
+        }
     }
 
     fn handle(&mut self, happening: Happening) {
@@ -509,7 +521,9 @@ impl<'a> World<'a> {
                     node.die_at = Some((point, visits));
                 }
             }
-            Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::DamageBody(seat) => self.lose(seat, &fault),
+            Fault::Wipe(seat) | Fault::LoseLog(seat) | Fault::LoseStore(seat) | Fault::OlderStore(seat, _) | Fault::DamageBody(seat) => {
+                self.lose(seat, &fault)
+            }
             Fault::FailWrite(seat, which) => {
                 if let Some(node) = self.actors[seat].honest_mut() {
                     node.fail_next_write(which);
@@ -537,6 +551,7 @@ impl<'a> World<'a> {
             Fault::Wipe(_) => node.disk.wipe(),
             Fault::LoseLog(_) => node.disk.lose_log(),
             Fault::LoseStore(_) => node.disk.lose_store(),
+            Fault::OlderStore(_, percent) => node.disk.age_store(*percent),
             _ => node.disk.damage_body(&mut self.dice),
         }
         if !matches!(fault, Fault::DamageBody(_)) {
@@ -612,6 +627,7 @@ impl<'a> World<'a> {
         let delta = Nanos(way + plan.burst.0.min(500_000));
         let disk = Nanos(plan.speed.base.0 + plan.speed.jitter.0);
         self.see(0, What::Healed { delta, disk });
+        self.transaction_within = checkers::transaction_within(plan, &self.cluster, delta, disk);
         let target = Height(self.height.0 + SETTLED_BLOCKS);
         self.phase = Phase::Settling { until: self.now.after(plan.settle_within), target, calm: 0 };
     }
@@ -636,7 +652,9 @@ impl<'a> World<'a> {
             for (at, client) in self.clients.final_round(self.now) {
                 self.at(at, Happening::Client(client));
             }
-            self.phase = Phase::Watching { until: self.now.after(self.plan.watch_for) };
+            // The clients that have begun now find somebody who listens within two samples.
+            let through = if self.plan.watches_transactions { self.transaction_within.after(Nanos(2 * SAMPLE.0)) } else { Nanos(0) };
+            self.phase = Phase::Watching { until: self.now.after(self.plan.watch_for.max(through)) };
         } else if self.now >= until {
             if !self.plan.beyond_model {
                 let text = format!(
@@ -671,6 +689,7 @@ impl<'a> World<'a> {
             views: self.view.0,
             blocks: self.height.0,
             acknowledged: self.acknowledged,
+            excused: self.checkers.excused(),
             events: self.events,
             lasted: self.now,
             pairing_checks,

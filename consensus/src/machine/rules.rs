@@ -169,8 +169,11 @@ impl<A: Application> Consensus<A> {
     }
 
     /// l.24-28: we voted, and 2f+1 others nullified or voted for something else. The distinct signers are counted once each; what is
-    /// counted has been verified.
+    /// counted has been verified. Whoever may not sign has no answer to give, though its log may hold the vote.
     pub(super) fn try_contradict(&mut self) -> bool {
+        if self.amnesia.is_some() {
+            return false;
+        }
         let mut contradicted = false;
         let touched: Vec<View> = self.touched.iter().copied().filter(|view| *view > self.chain.tip().view).collect();
         for view in touched {

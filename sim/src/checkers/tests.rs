@@ -240,10 +240,10 @@ fn more_than_the_bound_breaks_memory() {
     let base = Held::default();
     for held in [
         Held { reassembly_bytes: 1 << 32, ..base },
-        Held { reassembly_views: 99, ..base },
+        Held { reassembly_views: 120, ..base },
         Held { mempool_transactions: 2_001, ..base },
         Held { mempool_bytes: (1 << 20) + 1, ..base },
-        Held { open_views: 66, ..base },
+        Held { open_views: 90, ..base },
     ] {
         let mut run = Recorded::calm();
         run.plant(9, 2, What::Held(held));
@@ -307,27 +307,33 @@ fn a_validator_that_stands_still_breaks_the_timing_bounds() {
     assert_eq!(bounds_broken_without(|what| matches!(what, What::Finalized(_))), BTreeSet::from(["I16".to_string()]));
 }
 
-/// n = 6: three are a notarization. One of them is not late because others fetch.
+/// n = 6: three are a notarization. One of them is not late because others fetch, and only a body that may be missing is an excuse.
 #[test]
 fn bodies_that_are_fetched_excuse_the_rest_where_the_rest_is_no_notarization() {
-    for (fetchers, excused) in [(&[0, 1][..], false), (&[0, 1, 4][..], true)] {
+    for (fetchers, lacks_it, excused) in [(&[0, 1][..], true, false), (&[0, 1, 4], true, true), (&[0, 1, 4], false, false)] {
         let mut plan = Plan::calm("recorded", 11, vec![1; 6]);
         plan.hostile = vec![(2, Kind::Silent)];
         let mut run = Recorded::of(plan);
         let schedule = run.cluster.schedule.clone();
-        let view = (1..).find(|view| schedule.leader(View(*view)).at() == 2).expect("everybody leads");
+        let leads = |view: View| schedule.leader(view).at() == 2;
+        let settled = run.position(|event| matches!(event.what, What::Settled));
+        let after = |event: &Event| matches!(event.what, What::Entered(view) if leads(view.previous()));
+        let begins = settled + run.events[settled..].iter().position(after).expect("everybody leads");
+        let What::Entered(next) = run.events[begins].what else { unreachable!() };
+        // The view before, or one that was final long ago.
+        let view = if lacks_it { next.previous().0 } else { (1..).find(|view| leads(View(*view))).expect("everybody leads") };
         let request = What::Sent(
             Target::One(ValidatorIndex(5)),
             MessageKind::ManifestRequest,
             encode(&ManifestRequest { view, digest: [1; 32] }).as_slice().into(),
         );
-        let settled = run.position(|event| matches!(event.what, What::Settled));
+        let stuck = |node: usize| node == 3 || fetchers.contains(&node);
         run.events = std::mem::take(&mut run.events)
             .into_iter()
             .enumerate()
-            .filter(|(at, event)| *at <= settled || event.node != 3 || !matches!(event.what, What::Finalized(_)))
+            .filter(|(at, event)| *at <= begins || !stuck(event.node) || !matches!(event.what, What::Finalized(_)))
             .flat_map(|(at, event)| {
-                let asks = at > settled && matches!(event.what, What::Entered(_));
+                let asks = at > begins && matches!(event.what, What::Entered(_));
                 let asked = fetchers.iter().filter(|_| asks).map(|node| Event { at: event.at, node: *node, what: request.clone() });
                 asked.chain([event.clone()]).collect::<Vec<_>>()
             })
@@ -336,7 +342,8 @@ fn bodies_that_are_fetched_excuse_the_rest_where_the_rest_is_no_notarization() {
         run.events.iter().for_each(|event| checkers.observe(event));
         let late =
             checkers.finish().into_iter().any(|violation| violation.promise == Promise::Timing && violation.detail.starts_with("I16"));
-        assert_eq!(late, !excused, "{fetchers:?}");
+        assert_eq!(late, !excused, "{fetchers:?} {lacks_it}");
+        assert!(!excused || checkers.excused() > 0);
     }
 }
 
@@ -353,6 +360,48 @@ fn a_transaction_nobody_hears_of_breaks_the_timing_bounds() {
         }
     }
     assert!(run.broken().contains(&Promise::Timing));
+}
+
+/// What is said of I18.
+fn late_transactions(plan: &Plan, cluster: &Arc<Cluster>, events: &[Event]) -> Vec<String> {
+    let mut checkers = Checkers::new(plan, cluster);
+    events.iter().for_each(|event| checkers.observe(event));
+    let said = checkers.finish().into_iter().map(|violation| violation.detail);
+    said.filter(|detail| detail.starts_with("I18")).collect()
+}
+
+#[test]
+fn a_transaction_that_is_final_too_late_breaks_the_timing_bounds() {
+    let mut plan = Plan::calm("recorded", 11, vec![1; 6]);
+    plan.watches_transactions = true;
+    let mut run = Recorded::of(plan);
+    let settled = run.position(|event| matches!(event.what, What::Settled));
+    let acknowledged = settled + run.events[settled..].iter().position(|event| matches!(event.what, What::Acknowledged(..))).unwrap();
+    assert_eq!(late_transactions(&run.plan, &run.cluster, &run.events), Vec::<String>::new());
+    let event = run.events.remove(acknowledged);
+    let end = run.position(|event| matches!(event.what, What::Chain(_)));
+    // At the end of the run, just before what ends it.
+    let at = run.events[end].at;
+    run.events.insert(end - 1, Event { at, ..event });
+    let late = late_transactions(&run.plan, &run.cluster, &run.events);
+    assert!(matches!(&late[..], [one] if one.contains("was acknowledged after")), "{late:?}");
+}
+
+/// A bound that runs out after the run is a bound nobody can miss.
+#[test]
+fn drawn_runs_are_watched_until_a_transaction_would_be_late() {
+    let mut kit = Kit::new();
+    for seed in 0..16 {
+        let plan = crate::swarm::draw(seed);
+        let (outcome, mut events) = World::new(&plan, &mut kit).recording().run_recorded();
+        let cluster = kit.cluster(&plan.stakes);
+        let settled = events.iter().position(|event| matches!(event.what, What::Settled)).expect("liveness");
+        let at = events[settled].at;
+        let taken = |node: &usize| !plan.is_hostile(*node);
+        let node = (0..plan.validators()).find(taken).expect("f are hostile at most");
+        events.insert(settled + 1, Event { at, node, what: What::Taken(samara_types::TransactionId([1; 32])) });
+        assert_eq!(late_transactions(&plan, &cluster, &events).len(), 1, "seed {seed}: {outcome:?}");
+    }
 }
 
 #[test]

@@ -51,8 +51,8 @@ pub struct Timing {
     offered: BTreeMap<TransactionId, Nanos>,
     /// When a view with a hostile leader was last entered or left first.
     hostile_led: Option<Nanos>,
-    /// When each validator last asked for a body of a hostile leader's view.
-    fetched: Vec<Option<Nanos>>,
+    /// When each validator asked for bodies of which hostile leaders' views, above what was final to it then.
+    fetched: Vec<VecDeque<(Nanos, View)>>,
     /// Who was late to finalize, since when, and by when it must have an excuse.
     excuses: VecDeque<(Nanos, Nanos, View, Vec<usize>, String)>,
 }
@@ -73,7 +73,7 @@ impl Timing {
             number: 0,
             offered: BTreeMap::new(),
             hostile_led: None,
-            fetched: vec![None; validators],
+            fetched: vec![VecDeque::new(); validators],
             excuses: VecDeque::new(),
         }
     }
@@ -87,8 +87,14 @@ impl Timing {
         self.stretched(pace) + 4 * self.delta + 2 * 4 * self.write + SLACK
     }
 
+    /// Bounds of a network and disks that take this long.
+    pub fn with_delays(mut self, delta: Nanos, disk: Nanos) -> Timing {
+        (self.delta, self.write) = (delta.0, disk.0);
+        self
+    }
+
     /// The longest run of hostile leaders, and the one after it.
-    fn transaction_within(&self) -> u64 {
+    pub fn transaction_within(&self) -> u64 {
         let leaders: Vec<bool> = (0..4 * 64 * 16).map(|view| self.facts.hostile[self.facts.schedule.leader(View(view)).at()]).collect();
         let run = leaders.chunk_by(|a, b| a == b).filter(|run| run[0]).map(<[bool]>::len).max().unwrap_or(0) as u64;
         // The view under way may be too late for it, then the hostile run, then a view that carries it.
@@ -163,20 +169,37 @@ impl Timing {
         }
     }
 
-    /// A body is asked for a twentieth of a timeout after its certificate; who does so by then is excused. So are all if the view's leader does, who
-    /// has nothing to build on, and if those who do not are too few for a notarization.
+    /// A body is asked for a twentieth of a timeout after its certificate; who does so by then is excused, if it is of a view below this one, still open to
+    /// whoever asks, and may have been on the way when this one began. So are all if the view's leader does, who has nothing to build on, and if
+    /// those who do not are too few for a notarization.
     fn excuse(&mut self, now: Nanos, court: &mut Court) {
         while self.excuses.front().is_some_and(|(due, ..)| *due < now)
-            && let Some((_, from, view, late, text)) = self.excuses.pop_front()
+            && let Some((due, from, view, late, text)) = self.excuses.pop_front()
         {
-            let fetches = |node: &usize| self.fetched[*node].is_some_and(|asked| asked.0 + FETCH >= from.0);
+            let excuses = |(asked, lacks): &(Nanos, View)| asked.0 + FETCH >= from.0 && *asked <= due && *lacks < view;
+            let fetches = |node: &usize| self.fetched[*node].iter().any(excuses);
             let builders: Vec<usize> = (0..self.views.len()).filter(|node| !self.facts.hostile[*node] && !fetches(node)).collect();
             let late: Vec<usize> = late.into_iter().filter(|node| !fetches(node)).collect();
             let goes_on = builders.contains(&self.facts.schedule.leader(view).at()) && self.facts.weight(&builders) >= self.facts.m;
             if !late.is_empty() && goes_on {
                 court.accuse(Promise::Timing, format!("{text}: {late:?}"));
+            } else {
+                court.excuse();
             }
         }
+    }
+
+    /// Older requests excuse nobody any more.
+    fn asked(&mut self, node: usize, at: Nanos, view: View) {
+        if !self.is_hostile_led(view) || self.finals[node].last().is_some_and(|last| *last >= view) {
+            return;
+        }
+        let oldest = Nanos(at.0.saturating_sub(self.final_within() + 2 * self.leave_within() + FETCH));
+        let asked = &mut self.fetched[node];
+        while asked.front().is_some_and(|(before, _)| *before < oldest) {
+            asked.pop_front();
+        }
+        asked.push_back((at, view));
     }
 }
 
@@ -201,8 +224,8 @@ impl Checker for Timing {
                     MessageKind::ManifestRequest => access::<ArchivedManifestRequest>(bytes).map(|request| request.view.to_native()),
                     _ => access::<ArchivedShredRequest>(bytes).map(|request| request.view.to_native()),
                 };
-                if view.is_some_and(|view| self.is_hostile_led(View(view))) {
-                    self.fetched[event.node] = Some(event.at);
+                if let Some(view) = view {
+                    self.asked(event.node, event.at, View(view));
                 }
             }
             What::Taken(id) if self.settled => {

@@ -17,7 +17,8 @@ pub struct Transactions {
     acknowledged: BTreeMap<TransactionId, (usize, Height)>,
     /// The lowest stored chain of a correct validator at the end need not hold it, its acknowledger's must.
     chains: BTreeMap<usize, Vec<Digest>>,
-    wiped: BTreeSet<usize>,
+    /// What each block store reaches to, where it was lost once: it need not hold again what it held.
+    reaches: BTreeMap<usize, Height>,
 }
 
 impl Transactions {
@@ -31,7 +32,7 @@ impl Transactions {
             offered: BTreeSet::new(),
             acknowledged: BTreeMap::new(),
             chains: BTreeMap::new(),
-            wiped: BTreeSet::new(),
+            reaches: BTreeMap::new(),
         }
     }
 }
@@ -65,7 +66,10 @@ impl Checker for Transactions {
                 self.acknowledged.insert(*id, (event.node, *height));
             }
             What::Wiped => {
-                self.wiped.insert(event.node);
+                self.reaches.insert(event.node, Height(0));
+            }
+            What::Stored(height) => {
+                self.reaches.entry(event.node).and_modify(|reached| *reached = *height);
             }
             What::Chain(digests) if !self.hostile[event.node] => {
                 self.chains.insert(event.node, digests.clone());
@@ -80,7 +84,8 @@ impl Checker for Transactions {
             let at = height.0 as usize - 1;
             let holders = self.chains.values().filter(|chain| chain.get(at) == Some(digest)).count();
             let by_acknowledger = self.chains.get(node).is_some_and(|chain| chain.get(at) == Some(digest));
-            if !ids.contains(id) || holders == 0 || !(by_acknowledger || self.wiped.contains(node)) {
+            let lost = self.reaches.get(node).is_some_and(|reached| reached < height);
+            if !ids.contains(id) || holders == 0 || !(by_acknowledger || lost) {
                 let text = format!("{id:?}, acknowledged by validator {node} at height {height}, is lost: {holders} hold its block");
                 court.accuse(Promise::Transactions, text);
             }

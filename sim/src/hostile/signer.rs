@@ -1,4 +1,5 @@
-//! T17, T18, T19: signs what it should not, without following the chain.
+//! T17, T18, T19: signs what it should not, without following the chain. It answers the correct only: two of them would answer each other for ever once
+//! their memory is full.
 //!
 //! | manner | votes for the block it hears of | votes for a block nobody has, thrice | nullifies |
 //! |---|---|---|---|
@@ -97,7 +98,10 @@ impl Hostile for Signer {
         }
     }
 
-    fn deliver(&mut self, _from: usize, kind: MessageKind, bytes: &[u8], stage: &mut Stage<'_>) {
+    fn deliver(&mut self, from: usize, kind: MessageKind, bytes: &[u8], stage: &mut Stage<'_>) {
+        if stage.allies.contains(&from) {
+            return;
+        }
         let heard = match kind {
             MessageKind::Vote => access::<ArchivedVote>(bytes).map(|vote| (View(vote.view.to_native()), Some(Digest(vote.digest)))),
             MessageKind::Certificate => access::<ArchivedCertificate>(bytes).map(|certificate| {

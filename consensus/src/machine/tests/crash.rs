@@ -155,6 +155,23 @@ fn a_validator_without_its_log_signs_nothing_until_the_cluster_is_past_it() {
     assert!(!records.is_empty(), "it takes part again once the cluster is past it");
 }
 
+/// Its block store was lost and its log was not: the vote is there, and 2f+1 are against it. It tried to nullify for ever, within one call (swarm seed 16).
+#[test]
+fn a_validator_that_may_not_sign_does_not_answer_a_contradiction_of_its_old_vote() {
+    let mut cluster = Cluster::new(6);
+    cluster.filter = Box::new(|_, _, _| false);
+    let vote = Record::Vote(View(1), Digest([1; 32]));
+    let recovery = Recovery { records: vec![vote], amnesia: true, ..cluster.genesis() };
+    let machine = cluster.machine(4, recovery);
+    cluster.nodes[4].machine = Some(machine);
+    for voter in [0, 1, 2] {
+        cluster.deliver(voter, 4, &Packet::Vote(cluster.vote_from(voter, 1, Digest([2; 32]))));
+    }
+    assert!(!cluster.get(4).has_voice());
+    assert!(cluster.nodes[4].trace.records.is_empty(), "nothing is signed");
+    assert_eq!(cluster.get(4).view(), View(2), "what the others prove is believed");
+}
+
 /// The highest view anybody claimed to be in counted as seen, so one lie kept such a validator silent for ever.
 #[test]
 fn claims_of_far_views_do_not_silence_a_validator_without_its_log_for_ever() {
