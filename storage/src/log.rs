@@ -69,7 +69,9 @@ pub trait VoteLog {
     /// Readable while a completion waits for [`VoteLog::poll_durable`]. None if completions never come by themselves.
     fn wake_fd(&self) -> Option<RawFd>;
 
-    /// Allows to forget records of views below `below`. Whole segments go, the newest two always stay.
+    /// Allows to forget records of views below `below`. Whole segments go, the newest two always stay, and what goes is of no higher view than
+    /// anything that stays: a late nullify of an old view keeps what lies before it, so that the lowest view of the log tells what it still knows
+    /// (`validator::restart`).
     fn prune(&mut self, below: View);
 }
 

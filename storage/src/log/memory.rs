@@ -83,10 +83,14 @@ impl VoteLog for MemoryVoteLog {
     }
 
     fn prune(&mut self, below: View) {
-        let old = |segment: &[Record]| segment.iter().all(|record| record.view() < below);
-        while self.durable().len() > 2 * SEGMENT_RECORDS && old(&self.durable()[..SEGMENT_RECORDS]) {
-            self.writes.forget_first(SEGMENT_RECORDS);
-        }
+        let segments = self.durable().len().saturating_sub(SEGMENT_RECORDS + 1) / SEGMENT_RECORDS;
+        let views = |records: &[Record]| (records.iter().map(Record::view).min(), records.iter().map(Record::view).max());
+        let is_old = |count: &usize| {
+            let (old, kept) = self.durable().split_at(count * SEGMENT_RECORDS);
+            views(old).1 < Some(below) && views(old).1 <= views(kept).0
+        };
+        let count = (1..=segments).rev().find(is_old).unwrap_or(0);
+        self.writes.forget_first(count * SEGMENT_RECORDS);
     }
 }
 

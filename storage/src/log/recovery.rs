@@ -35,8 +35,21 @@ pub struct Parsed {
 pub struct Segment {
     pub index: u64,
     pub bytes: u64,
-    /// Highest view of its records; None if it has none.
-    pub view_max: Option<View>,
+    /// Lowest and highest view of its records; None if it has none.
+    pub views: Option<(View, View)>,
+}
+
+impl Segment {
+    /// One without records.
+    pub fn new(index: u64, bytes: u64) -> Segment {
+        Segment { index, bytes, views: None }
+    }
+
+    /// It has a record of this view.
+    pub fn cover(&mut self, view: View) {
+        let (low, high) = self.views.unwrap_or((view, view));
+        self.views = Some((low.min(view), high.max(view)));
+    }
 }
 
 /// The whole log.
@@ -127,7 +140,7 @@ struct Joiner {
 impl Joiner {
     fn add(&mut self, segment: &Parsed) -> Result<(), LogError> {
         let at = self.scan.segments.len();
-        self.scan.segments.push(Segment { index: segment.header.number, bytes: segment.header.segment_bytes, view_max: None });
+        self.scan.segments.push(Segment::new(segment.header.number, segment.header.segment_bytes));
         for (block, state) in segment.blocks.iter().enumerate() {
             let offset = (block as u64 + 1) * BLOCK_BYTES as u64;
             let corrupt = |reason| Err(LogError::Corrupt { path: segment.path.clone(), offset, reason });
@@ -170,7 +183,7 @@ impl Joiner {
             self.scan.link = Link { sequence: next, chain: entry.crc };
             self.scan.records.push(entry.record);
             let last = self.scan.segments.last_mut().expect("pushed by add");
-            last.view_max = last.view_max.max(Some(entry.record.view()));
+            last.cover(entry.record.view());
         }
         Ok(())
     }

@@ -244,6 +244,25 @@ fn rotation_keeps_everything_and_prune_keeps_what_is_at_or_above() {
     settle(&mut log, LogSequence(24));
 }
 
+/// Two records a segment. The nullify of view 2 came when view 9 was under way; a log without 5 to 8 and with it would seem to know all from 2 on.
+#[test]
+fn a_late_record_of_an_old_view_keeps_what_lies_before_it() {
+    let views = [3, 4, 5, 8, 2, 9, 9, 10, 10, 11, 12, 13];
+    let kept_at = |below| {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path(), &tiny());
+        for view in views {
+            let sequence = log.append(Record::Nullify(View(view)));
+            settle(&mut log, sequence);
+        }
+        log.prune(View(below));
+        rest(&mut log);
+        drop(log);
+        open(dir.path(), &tiny()).1.records.first().map(|first| first.view().0)
+    };
+    assert_eq!([9, 10, 11].map(kept_at), [Some(3), Some(9), Some(10)], "the segments before the late record go with it");
+}
+
 #[test]
 fn prune_keeps_the_newest_two_segments_that_were_written() {
     let dir = tempfile::tempdir().unwrap();

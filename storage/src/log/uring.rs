@@ -132,7 +132,7 @@ impl UringVoteLog {
         let prepare_now = |number, ring: &mut Ring| {
             let header = Header { identity, number, segment_bytes: config.segment_bytes };
             Preparation::new(&VOTES, header, config.mode).finish_now(ring, dir, &directory)?;
-            Ok::<_, LogError>(Segment { index: number, bytes: config.segment_bytes, view_max: None })
+            Ok::<_, LogError>(Segment::new(number, config.segment_bytes))
         };
         let mut segments: VecDeque<Segment> = scan.segments.into();
         let (mut at, mut block) = scan.end;
@@ -229,7 +229,7 @@ impl UringVoteLog {
         let records: Vec<Record> = self.pending.drain(..count).collect();
         let at = self.current_at();
         let segment = &mut self.segments[at];
-        segment.view_max = segment.view_max.max(records.iter().map(Record::view).max());
+        records.iter().for_each(|record| segment.cover(record.view()));
         self.in_flight = Some(write_block(&mut page.0, segment.index, self.link, &records));
         let done = self.config.mode.done();
         let write = Operation::Write { file: Arc::clone(&self.current.file), page, offset: self.current.offset, done };
@@ -270,8 +270,16 @@ impl UringVoteLog {
             let header = Header { identity: self.identity, number, segment_bytes: self.config.segment_bytes };
             return Some(Chore::Prepare(Preparation::new(&VOTES, header, self.config.mode)));
         }
-        let old = self.current_at() >= 2 && self.segments[0].view_max < Some(self.prune_below);
-        old.then(|| Chore::Delete { index: self.segments[0].index, unlinked: false })
+        self.is_first_old().then(|| Chore::Delete { index: self.segments[0].index, unlinked: false })
+    }
+
+    /// See [`VoteLog::prune`].
+    fn is_first_old(&self) -> bool {
+        (1..self.current_at()).any(|count| {
+            let old = self.segments.iter().take(count).filter_map(|segment| segment.views).map(|(_, high)| high).max();
+            let kept = self.segments.iter().skip(count).filter_map(|segment| segment.views).map(|(low, _)| low).min();
+            old < Some(self.prune_below) && kept.is_none_or(|kept| old <= Some(kept))
+        })
     }
 
     fn finish(&mut self, finished: Finished) -> Result<(), LogError> {
@@ -305,7 +313,7 @@ impl UringVoteLog {
             Some(Chore::Prepare(preparation)) => {
                 if let Some(file) = preparation.ready() {
                     let Header { number, segment_bytes, .. } = preparation.header();
-                    self.segments.push_back(Segment { index: number, bytes: segment_bytes, view_max: None });
+                    self.segments.push_back(Segment::new(number, segment_bytes));
                     self.next = Some(file);
                     self.stats.segments_prepared += 1;
                     self.chore = None;
