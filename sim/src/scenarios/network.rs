@@ -15,9 +15,9 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "partition_3_3",
-        what: "T26: three against three: nothing becomes final, then it heals",
+        what: "T26, T29: three against three: one side notarizes what the other nullifies, nothing becomes final, then it heals",
         plan: |seed| partition("partition_3_3", seed, &[0, 1, 2]),
-        expects: &[Expect::NothingFinal(350, 900), Expect::Blocks(10)],
+        expects: &[Expect::NothingFinal(350, 900), Expect::BothProofs(1), Expect::Blocks(10)],
     },
     Scenario {
         name: "partition_4_2",
