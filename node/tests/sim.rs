@@ -82,11 +82,26 @@ fn bad_arguments_and_files_are_one_line_and_code_2() {
         assert_eq!(output.status.code(), Some(2), "{replay}");
         assert!(one_line(&output).contains("--replay"), "{replay}");
     }
-    for arguments in [&["--scenario", "nowhere"][..], &["--mutant", "none_such"], &["--scenario", "exhaustive", "--mutant", "none_such"]] {
+    assert!(one_line(&sim(&["--shrink", "--seeds", "3"])).contains("--shrink: allowed is with --seed N"));
+    let past_the_end = ["--first", "18446744073709551615", "--seeds", "2"];
+    for arguments in
+        [&["--scenario", "nowhere"][..], &["--mutant", "none_such"], &["--scenario", "exhaustive", "--mutant", "none_such"], &past_the_end]
+    {
         let output = sim(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(one_line(&output).contains(arguments.last().unwrap()), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_verdict_is_given_where_no_plan_can_be_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let output = sim(&["--scenario", "beyond", "--seeds", "1", "--json", "--report", file.join("x").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!document(&output)["violations"].as_array().unwrap().is_empty());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("its plan is not kept"));
 }
 
 #[test]

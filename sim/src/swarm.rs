@@ -107,6 +107,7 @@ pub struct Load {
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Where its chance comes from.
     pub seed: u64,

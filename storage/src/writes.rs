@@ -73,6 +73,11 @@ impl<T: Clone> Writes<T> {
         &self.pending
     }
 
+    /// What was appended and the disk may not hold yet.
+    pub fn waiting(&self) -> impl Iterator<Item = &T> {
+        self.flight.iter().chain(&self.pending)
+    }
+
     pub fn append(&mut self, item: T) -> LogSequence {
         self.pending.push(item);
         LogSequence(self.written() + (self.flight.len() + self.pending.len()) as u64)

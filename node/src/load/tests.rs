@@ -112,8 +112,11 @@ fn latency_counts_from_the_intended_time_even_if_no_door_was_open() {
 
 #[test]
 fn a_load_that_nobody_took_or_answered_is_a_failure() {
-    let verdict = |offered, accepted, unanswered| super::verdict(&Outcome { offered, accepted, unanswered, ..Outcome::default() });
-    assert!(verdict(0, 0, 0).is_ok() && verdict(10, 10, 0).is_ok() && verdict(10, 1, 0).is_ok());
-    assert!(verdict(10, 0, 0).unwrap_err().to_string().contains("no door took any of 10"));
-    assert!(verdict(10, 9, 1).unwrap_err().to_string().contains("1 of 10"));
+    let verdict = |offered, accepted, unanswered, wanted| {
+        super::verdict(&Outcome { offered, accepted, unanswered, ..Outcome::default() }, wanted).map_err(|exit| exit.to_string())
+    };
+    assert!(verdict(0, 0, 0, false).is_ok() && verdict(10, 10, 0, true).is_ok() && verdict(10, 1, 0, true).is_ok());
+    assert!(verdict(0, 0, 0, true).unwrap_err().contains("no door took a transaction (0 offered)"));
+    assert!(verdict(10, 0, 0, true).unwrap_err().contains("(10 offered)"));
+    assert!(verdict(10, 9, 1, true).unwrap_err().contains("1 of 10"));
 }

@@ -13,7 +13,9 @@ const LINES_MAX: usize = 200;
 
 /// Prints what happens in the smallest failing plan and writes it to a file. A seed that does not fail is a failed run of this command.
 pub fn command(wanted: &Wanted, args: &SimArgs) -> Result<(), Exit> {
-    let seed = args.seed.expect("the command line asks for a seed");
+    let Some(seed) = args.seed else {
+        return Err(Exit::Usage("--shrink: allowed is with --seed N".into()));
+    };
     let plan = wanted.plan(seed);
     let mut kit = Kit::new();
     let Some(shrunk) = shrink(&plan, RUNS_MAX, &mut kit) else {

@@ -18,11 +18,14 @@ const EXPECTED: &str = "expected";
 /// Runs the seeds; broken promises and unmet expectations are a failed run.
 pub fn command(wanted: &Wanted, args: &SimArgs) -> Result<(), Exit> {
     let (first, count) = args.seed.map_or((args.first, args.seeds.unwrap_or(SEEDS)), |seed| (seed, 1));
+    if first.checked_add(count - 1).is_none() {
+        return Err(Exit::bad("--first", first, format!("so that {count} seeds end at {} at most", u64::MAX)));
+    }
     let progress = ProgressBar::new(count);
     progress.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} left").expect("a good template"));
     let started = Instant::now();
     let results = runner::each(count as usize, args.threads(), |at, kit| {
-        let result = wanted.scenario.run_plan(&wanted.plan(first.wrapping_add(at as u64)), kit);
+        let result = wanted.scenario.run_plan(&wanted.plan(first + at as u64), kit);
         progress.inc(1);
         result
     });
@@ -33,7 +36,7 @@ pub fn command(wanted: &Wanted, args: &SimArgs) -> Result<(), Exit> {
     for (outcome, unmet) in outcomes.iter().zip(unmet) {
         report.violations.extend(unmet.into_iter().map(|detail| Broken { seed: outcome.seed, checker: EXPECTED, detail }));
     }
-    show_failures(wanted, &outcomes, args)?;
+    show_failures(wanted, &outcomes, args);
     if args.json {
         println!("{}", serde_json::to_string(&report).expect("a report is plain data"));
     } else {
@@ -51,14 +54,16 @@ fn verdict(report: &Report) -> String {
     format!("{} of {} seeds broke a promise: {}", seeds.len(), report.seeds, checkers.join(", "))
 }
 
-fn show_failures(wanted: &Wanted, outcomes: &[Outcome], args: &SimArgs) -> Result<(), Exit> {
+/// A plan that cannot be kept is no reason to lose the verdict: its seed makes it again.
+fn show_failures(wanted: &Wanted, outcomes: &[Outcome], args: &SimArgs) {
     for outcome in outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).take(FAILURES_SHOWN) {
         let plan = wanted.plan(outcome.seed);
         eprintln!("{}", report::failure(&plan, outcome));
-        let path = keep(&args.report, &format!("{}-{}", plan.name, outcome.seed), &plan, outcome)?;
-        eprintln!("  again: samara sim --replay {}", path.display());
+        match keep(&args.report, &format!("{}-{}", plan.name, outcome.seed), &plan, outcome) {
+            Ok(path) => eprintln!("  again: samara sim --replay {}", path.display()),
+            Err(error) => eprintln!("  its plan is not kept: {error}"),
+        }
     }
-    Ok(())
 }
 
 fn print_table(name: &str, outcomes: &[Outcome], report: &Report, seconds: f64) {

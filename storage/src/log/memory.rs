@@ -84,10 +84,11 @@ impl VoteLog for MemoryVoteLog {
 
     fn prune(&mut self, below: View) {
         let segments = self.durable().len().saturating_sub(SEGMENT_RECORDS + 1) / SEGMENT_RECORDS;
-        let views = |records: &[Record]| (records.iter().map(Record::view).min(), records.iter().map(Record::view).max());
         let is_old = |count: &usize| {
             let (old, kept) = self.durable().split_at(count * SEGMENT_RECORDS);
-            views(old).1 < Some(below) && views(old).1 <= views(kept).0
+            let old = old.iter().map(Record::view).max();
+            let kept = kept.iter().chain(self.writes.waiting()).map(Record::view).min();
+            old < Some(below) && old <= kept
         };
         let count = (1..=segments).rev().find(is_old).unwrap_or(0);
         self.writes.forget_first(count * SEGMENT_RECORDS);
@@ -116,6 +117,20 @@ mod tests {
         log.complete();
         assert_eq!(log.poll_durable().unwrap(), Some(LogSequence(2)));
         assert_eq!(log.poll_durable().unwrap(), None);
+    }
+
+    #[test]
+    fn a_late_record_of_an_old_view_keeps_what_lies_before_it_also_while_it_is_on_its_way() {
+        let kept_with = |late: Option<u64>| {
+            let mut log = MemoryVoteLog::with_manual_completion();
+            (10..10 + 4 * SEGMENT_RECORDS as u64).for_each(|view| drop(log.append(nullify(view))));
+            log.submit().unwrap();
+            log.complete();
+            late.into_iter().for_each(|view| drop(log.append(nullify(view))));
+            log.prune(View(1_000));
+            log.durable().len()
+        };
+        assert_eq!((kept_with(None), kept_with(Some(5))), (2 * SEGMENT_RECORDS, 4 * SEGMENT_RECORDS));
     }
 
     #[test]

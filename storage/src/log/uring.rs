@@ -277,7 +277,8 @@ impl UringVoteLog {
     fn is_first_old(&self) -> bool {
         (1..self.current_at()).any(|count| {
             let old = self.segments.iter().take(count).filter_map(|segment| segment.views).map(|(_, high)| high).max();
-            let kept = self.segments.iter().skip(count).filter_map(|segment| segment.views).map(|(low, _)| low).min();
+            let written = self.segments.iter().skip(count).filter_map(|segment| segment.views).map(|(low, _)| low);
+            let kept = written.chain(self.pending.iter().map(Record::view)).min();
             old < Some(self.prune_below) && kept.is_none_or(|kept| old <= Some(kept))
         })
     }
