@@ -103,6 +103,18 @@ fn a_validator_that_stops_ends_its_captures() {
 }
 
 #[test]
+fn a_file_that_was_open_to_everybody_is_its_owners_before_anything_is_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.pcapng");
+    std::fs::write(&path, "old").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    drop(super::writer::create(&path).unwrap());
+    let metadata = std::fs::metadata(&path).unwrap();
+    assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 0));
+    super::writer::create(Path::new("/dev/null")).unwrap();
+}
+
+#[test]
 fn a_stop_waits_for_nobody_who_says_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (door, _tap, path) = door(directory.path());

@@ -11,9 +11,9 @@ use samara_dataplane::session::DropReason;
 use samara_dataplane::tap::{Direction, NO_PEER, RecordHeader, Verdict};
 use samara_types::MessageKind;
 use serde_json::json;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Largest IP and UDP headers in front of a datagram.
@@ -48,8 +48,14 @@ pub fn create(path: &Path) -> Result<Box<dyn Write>, Exit> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(io::stdout().lock()));
     }
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let file = file.map_err(|error| Exit::bad("--out", path.display(), format!("a file that can be written ({error})")))?;
+    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).and_then(|file| {
+        // It may have been there, open to everybody. Of a pipe or a device nothing is kept.
+        if file.metadata()?.is_file() {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    });
+    let file = made.map_err(|error| Exit::bad("--out", path.display(), format!("a file that can be written ({error})")))?;
     Ok(Box::new(file))
 }
 

@@ -123,10 +123,10 @@ mod tests {
     fn a_late_record_of_an_old_view_keeps_what_lies_before_it_also_while_it_is_on_its_way() {
         let kept_with = |late: Option<u64>| {
             let mut log = MemoryVoteLog::with_manual_completion();
-            (10..10 + 4 * SEGMENT_RECORDS as u64).for_each(|view| drop(log.append(nullify(view))));
+            (10..10 + 4 * SEGMENT_RECORDS as u64).for_each(|view| _ = log.append(nullify(view)));
             log.submit().unwrap();
             log.complete();
-            late.into_iter().for_each(|view| drop(log.append(nullify(view))));
+            late.into_iter().for_each(|view| _ = log.append(nullify(view)));
             log.prune(View(1_000));
             log.durable().len()
         };

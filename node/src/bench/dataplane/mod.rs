@@ -55,7 +55,7 @@ pub struct DataplaneArgs {
     /// Report directory; `samara-report-<time>` if not given.
     #[arg(long)]
     pub report: Option<PathBuf>,
-    /// One round of 20 ms each: shows that everything runs, the figures mean nothing.
+    /// One round of 50 ms each: shows that everything runs, the figures mean nothing.
     #[arg(long)]
     pub smoke: bool,
     /// Print one JSON document on stdout instead of a table.
