@@ -275,12 +275,18 @@ impl UringVoteLog {
 
     /// See [`VoteLog::prune`].
     fn is_first_old(&self) -> bool {
-        (1..self.current_at()).any(|count| {
-            let old = self.segments.iter().take(count).filter_map(|segment| segment.views).map(|(_, high)| high).max();
+        let mut old = None;
+        for count in 1..self.current_at() {
+            old = old.max(self.segments[count - 1].views.map(|(_, high)| high));
+            if old >= Some(self.prune_below) {
+                return false;
+            }
             let written = self.segments.iter().skip(count).filter_map(|segment| segment.views).map(|(low, _)| low);
-            let kept = written.chain(self.pending.iter().map(Record::view)).min();
-            old < Some(self.prune_below) && kept.is_none_or(|kept| old <= Some(kept))
-        })
+            if written.chain(self.pending.iter().map(Record::view)).min().is_none_or(|kept| old <= Some(kept)) {
+                return true;
+            }
+        }
+        false
     }
 
     fn finish(&mut self, finished: Finished) -> Result<(), LogError> {
