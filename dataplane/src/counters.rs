@@ -9,8 +9,10 @@ use samara_types::Class;
 
 use crate::class::ClassReject;
 use crate::port::PortStats;
+use crate::port::xdp::XdpStats;
 use crate::reactor::Unsent;
 use crate::session::DropReason;
+use crate::xdp::{Detour, LinkState};
 
 /// What a reactor's time went into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +157,20 @@ counters! {
     port_drops: 4;
     /// Frames asked of the port while none was free.
     port_no_frame: 1;
+    /// AF_XDP only: one at the [`LinkState`] of the interface, zero at the others. All zero where the port is another.
+    xdp_link: LinkState::ALL.len();
+    /// AF_XDP only: datagrams received through the ring, and through the kernel socket beside it.
+    xdp_received: 2;
+    /// AF_XDP only: datagrams sent through the kernel socket, by [`Detour`].
+    xdp_detours: Detour::ALL.len();
+    /// AF_XDP only: datagrams lost at the rings: no frame, ring full, refused by the device.
+    xdp_lost: 3;
+    /// AF_XDP only: bad descriptors, refused descriptors, bad indices, wake-up calls that found no link, failed readings of the routing tables.
+    xdp_faults: 5;
+    /// AF_XDP only: wake-up calls for sending.
+    xdp_wakeups: 1;
+    /// AF_XDP only: next hops looked up, because the destination was new or the tables had changed.
+    xdp_next_hops: 1;
 }
 
 impl HotSnapshot {
@@ -171,6 +187,8 @@ impl HotSnapshot {
             ("sessions_up", self.sessions_up),
             ("port_syscalls", self.port_syscalls),
             ("port_no_frame", self.port_no_frame),
+            ("xdp_wakeups", self.xdp_wakeups),
+            ("xdp_next_hops", self.xdp_next_hops),
         ];
         plain.into_iter().for_each(|(name, value)| visit(name, &[], value[0]));
         Regime::ALL.into_iter().zip(self.regime_ns).for_each(|(regime, ns)| visit("regime_ns", &[("regime", regime.as_str())], ns));
@@ -198,6 +216,21 @@ impl HotSnapshot {
         }
         let drops = ["receive_kernel", "receive_oversize", "receive_malformed", "send"];
         drops.into_iter().zip(self.port_drops).for_each(|(reason, count)| visit("port_drops", &[("reason", reason)], count));
+        LinkState::ALL.into_iter().zip(self.xdp_link).for_each(|(state, is)| visit("xdp_link", &[("state", state.label())], is));
+        Detour::ALL
+            .into_iter()
+            .zip(self.xdp_detours)
+            .for_each(|(reason, count)| visit("xdp_detours", &[("reason", reason.label())], count));
+        ["ring", "kernel"].into_iter().zip(self.xdp_received).for_each(|(path, count)| visit("xdp_received", &[("path", path)], count));
+        let lost = ["receive_no_frame", "receive_ring_full", "send_device"];
+        lost.into_iter().zip(self.xdp_lost).for_each(|(reason, count)| visit("xdp_lost", &[("reason", reason)], count));
+        let faults = ["descriptor", "descriptor_refused", "index", "link", "netlink"];
+        faults.into_iter().zip(self.xdp_faults).for_each(|(kind, count)| visit("xdp_faults", &[("kind", kind)], count));
+    }
+
+    /// How the interface under an AF_XDP port is; None where the port is another.
+    pub fn link(&self) -> Option<LinkState> {
+        LinkState::ALL.into_iter().zip(self.xdp_link).find(|(_, is)| *is > 0).map(|(state, _)| state)
     }
 
     /// Messages of a class refused for a reason.
@@ -224,6 +257,16 @@ impl HotSnapshot {
         self.port_drops = [port.rx_drop_kernel, port.rx_drop_oversize, port.rx_drop_malformed, port.tx_dropped()];
         self.port_no_frame = [port.tx_no_frame];
     }
+
+    pub(crate) fn take_bypass(&mut self, xdp: &XdpStats) {
+        self.xdp_link = LinkState::ALL.map(|state| u64::from(state == xdp.link));
+        self.xdp_received = [xdp.rx_ring, xdp.rx_kernel];
+        self.xdp_detours = xdp.tx_detour;
+        self.xdp_lost = [xdp.rx_drop_no_frame, xdp.rx_drop_ring_full, xdp.tx_drop_device];
+        self.xdp_faults = [xdp.descriptors_bad, xdp.descriptors_refused, xdp.indices_bad, xdp.link_errors, xdp.netlink_failures];
+        self.xdp_wakeups = [xdp.kicks];
+        self.xdp_next_hops = [xdp.templates];
+    }
 }
 
 #[cfg(test)]
@@ -238,6 +281,55 @@ mod tests {
         let stats = HotStats::default();
         stats.publish(&local);
         assert_eq!(stats.snapshot(), local);
+    }
+
+    #[test]
+    fn what_af_xdp_counts_stands_under_its_own_label() {
+        let mut tx_detour = [0; Detour::ALL.len()];
+        tx_detour[Detour::Down as usize] = 11;
+        let (rx_ring, rx_kernel, rx_drop_no_frame, rx_drop_ring_full, tx_drop_device) = (1, 2, 3, 4, 5);
+        let (descriptors_bad, descriptors_refused, indices_bad, link_errors, netlink_failures, kicks, templates) = (6, 7, 8, 9, 10, 12, 13);
+        let stats = XdpStats {
+            link: LinkState::Gone,
+            rx_ring,
+            rx_kernel,
+            rx_drop_no_frame,
+            rx_drop_ring_full,
+            descriptors_bad,
+            indices_bad,
+            descriptors_refused,
+            tx_detour,
+            tx_drop_device,
+            link_errors,
+            kicks,
+            templates,
+            netlink_failures,
+        };
+        let mut counters = HotSnapshot::default();
+        assert_eq!(counters.link(), None, "another port");
+        counters.take_bypass(&stats);
+        assert_eq!(counters.link(), Some(LinkState::Gone));
+        let mut seen = Vec::new();
+        counters
+            .for_each(|name, labels, value| seen.extend((value > 0).then(|| (name, labels.first().map_or("", |label| label.1), value))));
+        seen.sort_by_key(|(name, _, value)| (*name != "xdp_link", *value));
+        let expected = [
+            ("xdp_link", "gone", 1),
+            ("xdp_received", "ring", 1),
+            ("xdp_received", "kernel", 2),
+            ("xdp_lost", "receive_no_frame", 3),
+            ("xdp_lost", "receive_ring_full", 4),
+            ("xdp_lost", "send_device", 5),
+            ("xdp_faults", "descriptor", 6),
+            ("xdp_faults", "descriptor_refused", 7),
+            ("xdp_faults", "index", 8),
+            ("xdp_faults", "link", 9),
+            ("xdp_faults", "netlink", 10),
+            ("xdp_detours", "down", 11),
+            ("xdp_wakeups", "", 12),
+            ("xdp_next_hops", "", 13),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use samara_dataplane::frame::Frame;
 use samara_dataplane::port::xdp::XdpPort;
 use samara_dataplane::port::{Port, PortConfig, PortError};
 use samara_dataplane::xdp::attach::is_forbidden;
-use samara_dataplane::xdp::{Detour, XdpConfig, XdpMode};
+use samara_dataplane::xdp::{Detour, LinkState, XdpConfig, XdpMode};
 use xdp_net::{Namespace, veth_pair};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -76,6 +76,14 @@ fn until_direct(from: &mut XdpPort, to: &mut XdpPort, bytes: usize) {
         from.flush();
         let came = !drain(to).is_empty();
         came && from.xdp_stats().kicks > before
+    });
+}
+
+/// Waits until the port knows how its interface is.
+fn until_link(port: &mut XdpPort, state: LinkState) {
+    until("news of the link", || {
+        port.flush();
+        port.xdp_stats().link == state
     });
 }
 
@@ -151,11 +159,47 @@ fn a_link_that_goes_down_and_up_costs_counted_datagrams_and_nothing_else() {
         let (stats, frames) = (near.stats(), near.conservation());
         assert!(frames.holds() && frames.held == 0, "{frames:?}");
         assert!(stats.tx_dropped() > before.tx_dropped(), "{name}: drops are counted: {stats:?} {:?}", near.xdp_stats());
+        until_link(&mut near, if name == "near" { LinkState::Down } else { LinkState::NoCarrier });
         side.must(&format!("link set {name} up"));
+        until_link(&mut near, LinkState::Up);
         assert_settled(&mut near, offered); // what stood in the ring of a link that was down leaves when it is up
         until_direct(&mut near, &mut far, 64);
         until_direct(&mut far, &mut near, 64);
     }
+}
+
+#[test]
+fn a_port_whose_interface_is_deleted_says_so_and_goes_on_through_the_kernel() {
+    let Some((a, b)) = veth_pair() else { return };
+    let Some((mut near, mut far)) = ports(&a, &b, 1024) else { return };
+    until_direct(&mut near, &mut far, 64);
+    let before = near.stats();
+    a.must("link del near");
+    until_link(&mut near, LinkState::Gone);
+    until_link(&mut far, LinkState::Gone);
+    let mut offered = before.tx_packets + before.tx_dropped();
+    for _ in 0..100 {
+        offered += u64::from(offer(&mut near, 64, far.local_addr()));
+        near.flush();
+    }
+    assert_settled(&mut near, offered);
+    assert_eq!(near.stats().tx_packets, before.tx_packets, "there is no way at all");
+    // The same names and addresses, and other interfaces for all that.
+    a.must("link add near type veth peer name far");
+    a.must(&format!("link set far netns {}", b.id()));
+    for (side, name, address) in [(&a, "near", "10.7.0.1/24"), (&b, "far", "10.7.0.2/24")] {
+        side.must(&format!("addr add {address} dev {name}"));
+        side.must(&format!("link set {name} up"));
+    }
+    let (kernel, detours) = (far.xdp_stats().rx_kernel, near.xdp_stats().tx_detour[Detour::OtherInterface as usize]);
+    until("a datagram through the kernel, once the tables are news", || {
+        offer(&mut near, 64, far.local_addr());
+        near.flush();
+        drain(&mut far);
+        far.xdp_stats().rx_kernel > kernel && near.xdp_stats().tx_detour[Detour::OtherInterface as usize] > detours
+    });
+    assert_eq!([near.xdp_stats().link, far.xdp_stats().link], [LinkState::Gone; 2], "and it stays said");
+    assert!(near.conservation().holds() && far.conservation().holds());
 }
 
 #[test]

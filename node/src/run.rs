@@ -12,6 +12,7 @@
 
 mod core;
 mod errands;
+mod interface;
 mod manager;
 mod meter;
 pub mod newest;
@@ -27,7 +28,7 @@ use crate::config::{Prepared, WaitMode};
 use crate::exit::{Exit, one_line};
 use crate::metrics::{Endpoint, Published, Source};
 use crate::service::{self, ServiceConfig};
-use samara_dataplane::port::ladder::{self, Wish};
+use samara_dataplane::port::ladder::{self, Opened, Wish};
 use samara_dataplane::port::{Port, PortConfig, Transport};
 use samara_dataplane::privilege;
 use samara_dataplane::reactor::{HotConfig, HotReactor, OutboxLimits, ShardConfig, WaitPolicy};
@@ -186,8 +187,11 @@ fn set_up(prepared: &Prepared) -> Result<Ports, Exit> {
     // AF_XDP and io_uring pin memory, which is accounted as long as no capability exempts from it. Where it may not be raised, what is opened says so.
     let limit = rustix::process::Rlimit { current: None, maximum: None };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, limit);
-    let (port, why) = open_port(prepared)?;
+    let Opened { port, why, doubt } = open_port(prepared)?;
     tracing::info!(rung = port.rung(), why, address = %port.local_addr(), "datagram port");
+    if let Some(doubt) = doubt {
+        tracing::warn!(doubt, "datagram port");
+    }
     let shards =
         (0..prepared.config.reactor.shards).map(|number| open_sender(prepared, port.as_ref(), number)).collect::<Result<_, _>>()?;
     if !prepared.config.keep_capabilities {
@@ -205,7 +209,7 @@ fn kept(prepared: &Prepared) -> privilege::CapabilitySet {
     if ports.any(|port| (1..1024).contains(&port)) { privilege::LOW_PORTS } else { privilege::CapabilitySet::empty() }
 }
 
-fn open_port(prepared: &Prepared) -> Result<(Box<dyn Port>, String), Exit> {
+fn open_port(prepared: &Prepared) -> Result<Opened, Exit> {
     let network = &prepared.config.network;
     let transport = match network.transport {
         TransportArg::Auto => Transport::Auto,

@@ -81,6 +81,23 @@ impl Loner {
         }
     }
 
+    /// Runs ip(8) where the validator is, and waits until its log says `text`.
+    fn until_told(&mut self, command: &str, text: &str) -> String {
+        let target = self.id().to_string();
+        let status = Command::new("nsenter").args(["-n", "-t", &target, "ip"]).args(command.split(' ')).status().unwrap();
+        assert!(status.success(), "ip {command}");
+        let began = Instant::now();
+        loop {
+            let log = read_to_string(self.log()).unwrap();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return line.to_string();
+            }
+            let ended = self.child.as_mut().expect("started").try_wait().unwrap();
+            assert!(ended.is_none() && began.elapsed() < PATIENCE, "{ended:?} after ip {command}: {log}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
     /// How it ended by itself, and the one line it said.
     fn refusal(&mut self) -> (ExitStatus, String) {
         let status = self.child.take().expect("started").wait().unwrap();
@@ -180,11 +197,38 @@ fn an_interface_that_cannot_be_had_is_a_step_down_for_auto_and_the_end_for_xdp()
     loner.start_on_a_veth(&[interface]);
     let line = loner.port_line();
     assert!(!line.contains("rung=\"xdp") && line.contains("xdp-native: interface \\\"nosuch0\\\" does not exist"), "{line}");
+    let log = read_to_string(loner.log()).unwrap();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("datagrams do not go by AF_XDP")), "{log}");
     loner.kill();
     loner.start_on_a_veth(&[interface, ("SAMARA_NETWORK__TRANSPORT", "xdp")]);
     let (status, said) = loner.refusal();
     assert_eq!(status.code(), Some(3), "{said}");
     assert!(said.contains("interface \"nosuch0\" does not exist"), "{said}");
+}
+
+#[test]
+fn a_validator_whose_interface_goes_says_so_and_lives_on() {
+    if !can_have_namespaces() {
+        return;
+    }
+    let mut loner = Loner::new();
+    loner.start_on_a_veth(&[]);
+    let line = loner.port_line();
+    if !line.contains("rung=\"xdp") {
+        eprintln!("skipped: no AF_XDP here: {line}");
+        return;
+    }
+    for (command, text, level) in [
+        ("link set eth0 down", "link=\"down\"", "WARN"),
+        ("link set eth0 up", "link=\"up\"", "INFO"),
+        ("link set p0 down", "link=\"no_carrier\"", "WARN"),
+        ("link del eth0", "link=\"gone\"", "WARN"),
+    ] {
+        let line = loner.until_told(command, text);
+        assert!(line.contains(level), "{line}");
+    }
+    let child = loner.child.as_mut().expect("started");
+    assert!(child.try_wait().unwrap().is_none(), "a validator with another way to its peers goes on");
 }
 
 #[test]

@@ -52,27 +52,44 @@ impl Default for XdpWish {
     }
 }
 
-/// Opens the best port of the wish on `address` and says in one line which rung that is, why, and what refused each better one.
-pub fn open(wish: &Wish, address: SocketAddr) -> Result<(Box<dyn Port>, String), PortError> {
+/// A port, and what an operator should know of it.
+pub struct Opened {
+    /// The port.
+    pub port: Box<dyn Port>,
+    /// One line: which rung, why, and what refused each better one.
+    pub why: String,
+    /// What is not as the wish has it, though it works: an interface was named and AF_XDP is not on it, or the address lies on another.
+    pub doubt: Option<String>,
+}
+
+/// Opens the best port of the wish on `address`.
+pub fn open(wish: &Wish, address: SocketAddr) -> Result<Opened, PortError> {
     wish.port.check()?;
     let mut refused = Vec::new();
     if matches!(wish.transport, Transport::Auto | Transport::Xdp)
         && let Some((port, what)) = try_xdp(wish, address, &mut refused)?
     {
-        return Ok(finish(wish, Box::new(port), &what, &refused));
+        let doubt = wish.xdp.interface.as_deref().and_then(|name| elsewhere(name, address.ip()));
+        return Ok(finish(wish, Box::new(port), &what, &refused, doubt));
     }
+    let doubt = wish
+        .xdp
+        .interface
+        .as_deref()
+        .filter(|_| wish.transport == Transport::Auto)
+        .map(|name| format!("network.xdp.interface = {name:?}, and datagrams do not go by AF_XDP: {}", refused.join("; ")));
     if wish.transport != Transport::Udp {
         match uring::UringPort::bind(address, &wish.port) {
             Ok(port) => {
                 let what = format!("uring (multishot recvmsg, {})", port.mode());
-                return Ok(finish(wish, Box::new(port), &what, &refused));
+                return Ok(finish(wish, Box::new(port), &what, &refused, doubt));
             }
             Err(error @ PortError::Ring { .. }) if wish.transport == Transport::Auto => refused.push(format!("uring: {}", brief(&error))),
             Err(error) => return Err(error),
         }
     }
     let port = udp::UdpPort::bind(address, &wish.port)?;
-    Ok(finish(wish, Box::new(port), "udp (recvmmsg, sendmmsg)", &refused))
+    Ok(finish(wish, Box::new(port), "udp (recvmmsg, sendmmsg)", &refused, doubt))
 }
 
 /// AF_XDP, or None with the reasons noted. An error when nothing else may be taken, or when nothing else would help.
@@ -119,17 +136,29 @@ fn interface(wish: &Wish, ip: IpAddr) -> Result<String, String> {
         return Err(format!("network.xdp.interface is not set, and {ip} is on no interface"));
     }
     let holder =
-        netlink::holder(ip).map_err(|error| format!("network.xdp.interface is not set, and netlink tells no interface: {error}"))?;
-    match holder {
+        netlink::holders(ip).map_err(|error| format!("network.xdp.interface is not set, and netlink tells no interface: {error}"))?;
+    match holder.into_iter().next() {
         None => Err(format!("network.xdp.interface is not set, and no interface has {ip}")),
         Some(Holder { name, .. }) if ip.is_loopback() => Err(format!("{name} is loopback, which AF_XDP does not speed up")),
-        Some(Holder { name, is_veth }) if is_veth || wish.transport == Transport::Xdp => Ok(name),
+        Some(Holder { name, is_veth, .. }) if is_veth || wish.transport == Transport::Xdp => Ok(name),
         Some(Holder { name, .. }) => Err(format!("network.xdp.interface is not set, and attaching to {name} could reset its link")),
     }
 }
 
-/// The line for the log.
-fn finish(wish: &Wish, port: Box<dyn Port>, what: &str, refused: &[String]) -> (Box<dyn Port>, String) {
+/// Why datagrams from and to `ip` may not pass through the interface of that name. An address of loopback tells nothing: routers lead it anywhere.
+fn elsewhere(name: &str, ip: IpAddr) -> Option<String> {
+    let holders = netlink::holders(ip).unwrap_or_default();
+    let here = |holder: &Holder| holder.name == name || holder.below.as_deref() == Some(name) || holder.name == "lo";
+    let other = holders.first().filter(|_| !holders.iter().any(here))?;
+    let tell = "samara_xdp_received_total and samara_xdp_detours_total tell how many";
+    Some(format!(
+        "network.xdp.interface = {name:?}, and {ip} is an address of {}: what passes there goes through the kernel ({tell})",
+        other.name
+    ))
+}
+
+/// With the line for the log.
+fn finish(wish: &Wish, port: Box<dyn Port>, what: &str, refused: &[String], doubt: Option<String>) -> Opened {
     let why = if wish.transport == Transport::Auto { "the best rung that works" } else { "as told" };
     let mut line = format!("{what}: {why}");
     refused.iter().for_each(|reason| line.push_str(&format!("; {reason}")));
@@ -139,7 +168,7 @@ fn finish(wish: &Wish, port: Box<dyn Port>, what: &str, refused: &[String]) -> (
         let wanted = wish.port.socket_buffer_bytes;
         line.push_str(&format!("; the receive buffer has {granted} of {wanted} B: raise net.core.rmem_max or give CAP_NET_ADMIN"));
     }
-    (port, line)
+    Opened { port, why: line, doubt }
 }
 
 /// An error as part of a line.
@@ -165,7 +194,7 @@ mod tests {
 
     #[test]
     fn loopback_is_not_taken_unless_it_is_named() {
-        let (port, line) = open(&wish(Transport::Auto, None), at("127.0.0.1:0")).expect("some rung works");
+        let Opened { port, why: line, .. } = open(&wish(Transport::Auto, None), at("127.0.0.1:0")).expect("some rung works");
         assert!(!port.rung().starts_with("xdp") && line.contains("; AF_XDP was not tried: "), "{line}");
         let refused = open(&wish(Transport::Xdp, None), at("127.0.0.1:0")).err().expect("a forced rung is never replaced").to_string();
         assert!(refused.starts_with("AF_XDP: "), "{refused}");
@@ -176,12 +205,12 @@ mod tests {
         // A bridge stands for a card: it is no veth, and it has no XDP of its own.
         let commands = ["link add card0 type bridge", "addr add 10.80.0.1/24 dev card0", "link set card0 up"];
         in_namespace("ladder", &commands, || {
-            let (port, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
+            let Opened { port, why: line, .. } = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
             assert!(!port.rung().starts_with("xdp") && line.contains("attaching to card0 could reset its link"), "{line}");
-            let (port, line) = open(&wish(Transport::Auto, None), at("0.0.0.0:0")).expect("some rung works");
+            let Opened { port, why: line, .. } = open(&wish(Transport::Auto, None), at("0.0.0.0:0")).expect("some rung works");
             assert!(!port.rung().starts_with("xdp") && line.contains("0.0.0.0 is on no interface"), "{line}");
             for wish in [wish(Transport::Auto, Some("card0")), wish(Transport::Xdp, None)] {
-                let (port, line) = open(&wish, at("10.80.0.1:0")).expect("skb works on every interface");
+                let Opened { port, why: line, .. } = open(&wish, at("10.80.0.1:0")).expect("skb works on every interface");
                 assert_eq!(port.rung(), "xdp-skb", "{line}");
                 assert!(line.contains("; xdp-zerocopy: ") && line.contains("; xdp-native: ") && line.lines().count() == 1, "{line}");
             }
@@ -196,10 +225,48 @@ mod tests {
     fn a_foreign_program_is_a_step_down() {
         let commands = ["link add v0 type veth peer name v1", "addr add 10.80.0.1/24 dev v0", "link set v0 up", "link set v1 up"];
         in_namespace("foreign", &commands, || {
-            let (first, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("a veth needs no consent");
+            let Opened { port: first, why: line, .. } =
+                open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("a veth needs no consent");
             assert_eq!(first.rung(), "xdp-native", "{line}");
-            let (second, line) = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
+            let Opened { port: second, why: line, .. } = open(&wish(Transport::Auto, None), at("10.80.0.1:0")).expect("some rung works");
             assert!(!second.rung().starts_with("xdp") && line.contains("program is attached"), "{line}");
+        });
+    }
+
+    #[test]
+    fn a_named_interface_that_is_not_used_is_no_secret() {
+        let commands = [
+            "link add v0 type veth peer name v1",
+            "addr add 10.80.0.1/24 dev v0",
+            "link add link v0 name v0.7 type vlan id 7",
+            "addr add 10.81.0.1/24 dev v0.7",
+            "addr add 10.82.0.1/32 dev lo",
+            "link set lo up",
+            "link set v0 up",
+            "link set v1 up",
+        ];
+        in_namespace("doubt", &commands, || {
+            let doubt = |transport, interface: &str, address| {
+                let opened = open(&wish(transport, Some(interface)), at(address)).expect("some rung works");
+                (opened.port.rung(), opened.doubt.unwrap_or_default())
+            };
+            for address in ["10.80.0.1:0", "10.81.0.1:0", "10.82.0.1:0", "0.0.0.0:0"] {
+                assert_eq!(doubt(Transport::Auto, "v0", address), ("xdp-native", String::new()), "{address}");
+            }
+            for transport in [Transport::Auto, Transport::Xdp] {
+                let (rung, why) = doubt(transport, "v1", "10.80.0.1:0");
+                assert!(rung == "xdp-native" && why.contains("10.80.0.1 is an address of v0: "), "{why}");
+            }
+            let (rung, why) = doubt(Transport::Auto, "v9", "10.80.0.1:0");
+            assert!(
+                !rung.starts_with("xdp") && why.contains("\"v9\", and datagrams do not go by AF_XDP: ") && why.contains("does not exist"),
+                "{why}"
+            );
+            assert_eq!(doubt(Transport::Udp, "v9", "10.80.0.1:0"), ("udp", String::new()), "as told");
+            let mut queue = wish(Transport::Auto, Some("v0"));
+            queue.xdp.queue = 200;
+            let opened = open(&queue, at("10.80.0.1:0")).expect("some rung works");
+            assert!(opened.doubt.as_ref().is_some_and(|why| why.contains("no such queue")), "{:?}", opened.doubt);
         });
     }
 }

@@ -74,6 +74,11 @@ pub trait Port: Send {
     /// Counters since the port was opened. Costs a system call: for housekeeping.
     fn stats(&self) -> PortStats;
 
+    /// What AF_XDP counts beside, where the port is one. Costs a system call: for housekeeping.
+    fn bypass(&self) -> Option<xdp::XdpStats> {
+        None
+    }
+
     /// Where the frames are.
     fn conservation(&self) -> Conservation;
 
@@ -205,5 +210,5 @@ pub enum PortError {
 /// Opens a port on `address` and says in one line which rung it took and why: [`ladder::open`] with defaults for AF_XDP.
 pub fn open(transport: Transport, address: SocketAddr, config: &PortConfig) -> Result<(Box<dyn Port>, String), PortError> {
     let wish = ladder::Wish { transport, port: config.clone(), ..ladder::Wish::default() };
-    ladder::open(&wish, address)
+    ladder::open(&wish, address).map(|opened| (opened.port, opened.why))
 }

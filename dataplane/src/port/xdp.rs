@@ -31,7 +31,7 @@ use crate::xdp::attach::Attachment;
 use crate::xdp::header::HEADROOM_BYTES;
 use crate::xdp::hops::{HopCache, Way};
 use crate::xdp::netlink::{Monitor, Reader};
-use crate::xdp::route::Detour;
+use crate::xdp::route::{Detour, LinkState};
 use crate::xdp::umem::{Lease, Umem};
 use crate::xdp::{BusyPoll, XdpConfig, XdpError, XdpMode};
 
@@ -51,6 +51,8 @@ const KICK_BUDGET: u32 = 256;
 /// What AF_XDP counts beside [`PortStats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct XdpStats {
+    /// The interface, as the routing tables know it.
+    pub link: LinkState,
     /// Datagrams received through the ring.
     pub rx_ring: u64,
     /// Datagrams received through the kernel socket.
@@ -254,6 +256,7 @@ impl XdpPort {
             indices_bad: indices.iter().sum(),
             templates: self.hops.made(),
             netlink_failures: self.routes.failures(),
+            link: self.routes.tables().link_state(self.interface),
             ..self.xdp
         }
     }
@@ -514,6 +517,10 @@ impl Port for XdpPort {
             frames: self.conservation(),
             ..self.stats
         }
+    }
+
+    fn bypass(&self) -> Option<XdpStats> {
+        Some(self.xdp_stats())
     }
 
     fn conservation(&self) -> Conservation {

@@ -28,6 +28,7 @@ use crate::port::{Port, PortStats};
 use crate::ring::{PushError, Receiver, RingError, Sender, ring};
 use crate::session::{Directory, Leg, Legs, SEAL_BYTES, SealError, Sessions};
 use crate::tap::{Tap, TapHandle};
+use crate::xdp::Detour;
 
 /// Frames that may be with the outbox or on their way to the shard; as many stay in the shard's port at least.
 const FRAMES_MAX: usize = 8_192;
@@ -66,6 +67,8 @@ struct ShardStats {
     bytes: AtomicU64,
     syscalls: AtomicU64,
     dropped: AtomicU64,
+    detours: [AtomicU64; Detour::ALL.len()],
+    wakeups: AtomicU64,
     frames: [AtomicU64; 6],
 }
 
@@ -79,6 +82,8 @@ pub(super) struct ShardSums {
     pub bytes: u64,
     pub syscalls: u64,
     pub dropped: u64,
+    pub detours: [u64; Detour::ALL.len()],
+    pub wakeups: u64,
     pub frames: [u64; 6],
 }
 
@@ -183,6 +188,8 @@ impl ShardSums {
         add(&mut self.bytes, &stats.bytes);
         add(&mut self.syscalls, &stats.syscalls);
         add(&mut self.dropped, &stats.dropped);
+        self.detours.iter_mut().zip(&stats.detours).for_each(|(to, from)| add(to, from));
+        add(&mut self.wakeups, &stats.wakeups);
         self.frames.iter_mut().zip(&stats.frames).for_each(|(to, from)| add(to, from));
     }
 }
@@ -356,6 +363,9 @@ impl Shard {
         set(&stats.bytes, tx_bytes);
         set(&stats.syscalls, syscalls);
         set(&stats.dropped, port.tx_dropped());
+        let bypass = self.port.bypass().unwrap_or_default();
+        stats.detours.iter().zip(bypass.tx_detour).for_each(|(to, count)| set(to, count));
+        set(&stats.wakeups, bypass.kicks);
         let places = [frames.total, frames.free, frames.held, frames.queued, frames.ready, frames.kernel];
         stats.frames.iter().zip(places).for_each(|(to, count)| set(to, count as u64));
     }

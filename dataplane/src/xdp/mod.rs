@@ -20,7 +20,7 @@ pub(crate) mod ring;
 pub(crate) mod route;
 pub(crate) mod umem;
 
-pub use route::Detour;
+pub use route::{Detour, LinkState};
 
 use std::fmt;
 use std::io;

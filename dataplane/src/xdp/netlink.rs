@@ -119,6 +119,23 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+impl Reader {
+    /// A view of tables that no kernel has.
+    pub(crate) fn of(tables: Tables) -> Reader {
+        let shared = Shared { generation: AtomicU64::new(1), tables: Mutex::new(Arc::new(tables)), failures: AtomicU64::new(0) };
+        let mut reader = Reader { shared: Arc::new(shared), generation: 0, tables: Arc::default() };
+        reader.refresh();
+        reader
+    }
+
+    /// Publishes others, as the thread does, and takes them up.
+    pub(crate) fn change(&mut self, tables: Tables) {
+        publish(&self.shared, tables);
+        self.refresh();
+    }
+}
+
 fn follow(shared: &Shared, events: &Socket, queries: &Socket, stopped: &UnixStream) {
     // Reading the tables needs no privilege. Where they cannot be given up, there were none.
     let _ = crate::privilege::drop_all_but(CapabilitySet::empty());
@@ -174,43 +191,51 @@ fn drain(events: &Socket) -> bool {
     }
 }
 
-/// The interface that has an address.
+/// An interface that has an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Holder {
     pub name: String,
     pub is_veth: bool,
+    /// Name of the interface below a VLAN.
+    pub below: Option<String>,
 }
 
-/// Who has `ip` in this thread's network namespace.
-pub(crate) fn holder(ip: IpAddr) -> io::Result<Option<Holder>> {
+/// Who has `ip` in this thread's network namespace; mostly one, seldom several.
+pub(crate) fn holders(ip: IpAddr) -> io::Result<Vec<Holder>> {
     let socket = open(0)?;
-    let mut index = None;
+    let mut indices = Vec::new();
     dump(&socket, RouteNetlinkMessage::GetAddress(AddressMessage::default()), |message| {
         if let RouteNetlinkMessage::NewAddress(message) = message {
-            index = index.or(read_address(&message).filter(|address| address.ip == ip).map(|address| address.interface));
+            indices.extend(read_address(&message).filter(|address| address.ip == ip).map(|address| address.interface));
         }
     })?;
-    let mut found = None;
+    let mut links = Vec::new();
     dump(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), |message| {
-        if let RouteNetlinkMessage::NewLink(message) = message
-            && Some(message.header.index) == index
-        {
-            found = read_holder(&message);
+        if let RouteNetlinkMessage::NewLink(message) = message {
+            links.push(message);
         }
     })?;
-    Ok(found)
+    let find = |index| links.iter().find(|link| link.header.index == index);
+    let holder = |index| {
+        let link = find(index)?;
+        let below = read_link(link).and_then(|link| link.over).and_then(|(parent, _)| name_of(find(parent)?));
+        Some(Holder { name: name_of(link)?, is_veth: is_veth(link), below })
+    };
+    Ok(indices.into_iter().filter_map(holder).collect())
 }
 
-fn read_holder(message: &LinkMessage) -> Option<Holder> {
-    let name = message.attributes.iter().find_map(|attribute| match attribute {
+fn name_of(message: &LinkMessage) -> Option<String> {
+    message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
         _ => None,
-    })?;
-    let is_veth = message.attributes.iter().any(|attribute| match attribute {
+    })
+}
+
+fn is_veth(message: &LinkMessage) -> bool {
+    message.attributes.iter().any(|attribute| match attribute {
         LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
         _ => false,
-    });
-    Some(Holder { name, is_veth })
+    })
 }
 
 fn open(groups: u32) -> io::Result<Socket> {
@@ -272,7 +297,8 @@ fn dump(socket: &Socket, request: RouteNetlinkMessage, mut sink: impl FnMut(Rout
 
 fn read_link(message: &LinkMessage) -> Option<Link> {
     let up = message.header.flags.contains(LinkFlags::Up);
-    let mut link = Link { index: message.header.index, up, mtu: 0, mac: [0; 6], over: None };
+    let carrier = message.header.flags.contains(LinkFlags::LowerUp);
+    let mut link = Link { index: message.header.index, up, carrier, mtu: 0, mac: [0; 6], over: None };
     let (mut parent, mut tag) = (None, None);
     for attribute in &message.attributes {
         match attribute {

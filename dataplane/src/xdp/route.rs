@@ -21,6 +21,8 @@ pub(crate) struct Tag {
 pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) up: bool,
+    /// Whether a cable is in, or what stands for it.
+    pub(crate) carrier: bool,
     pub(crate) mtu: u32,
     pub(crate) mac: Mac,
     /// A VLAN on top of another interface.
@@ -126,6 +128,36 @@ impl Detour {
     }
 }
 
+/// What the kernel says of the interface that AF_XDP is attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// It carries packets.
+    #[default]
+    Up,
+    /// It is up and nothing is at its other end.
+    NoCarrier,
+    /// It was set down.
+    Down,
+    /// There is no interface of this index any more: it was deleted, or moved to another network namespace. One made anew has another index, so the port
+    /// is detached for good.
+    Gone,
+}
+
+impl LinkState {
+    /// All of them, in the order of their gauges.
+    pub const ALL: [LinkState; 4] = [LinkState::Up, LinkState::NoCarrier, LinkState::Down, LinkState::Gone];
+
+    /// Metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            LinkState::Up => "up",
+            LinkState::NoCarrier => "no_carrier",
+            LinkState::Down => "down",
+            LinkState::Gone => "gone",
+        }
+    }
+}
+
 impl Tables {
     /// Sorts what was gathered.
     pub(crate) fn sort(&mut self) {
@@ -167,6 +199,16 @@ impl Tables {
             mtu: u16::try_from(path_mtu).unwrap_or(u16::MAX),
             stale: neighbour.stale,
         })
+    }
+
+    /// How interface `index` is.
+    pub(crate) fn link_state(&self, index: u32) -> LinkState {
+        match self.link(index) {
+            None => LinkState::Gone,
+            Some(link) if !link.up => LinkState::Down,
+            Some(link) if !link.carrier => LinkState::NoCarrier,
+            Some(_) => LinkState::Up,
+        }
     }
 
     fn link(&self, index: u32) -> Option<&Link> {
@@ -229,7 +271,7 @@ mod tests {
     }
 
     fn tables() -> Tables {
-        let link = |index, over| Link { index, up: true, mtu: 1500, mac: [2, 0, 0, 0, 1, index as u8], over };
+        let link = |index, over| Link { index, up: true, carrier: true, mtu: 1500, mac: [2, 0, 0, 0, 1, index as u8], over };
         let mut tables = Tables {
             links: vec![link(OURS, None), link(VLAN, Some((OURS, Tag { protocol: 0x8100, id: 9 }))), link(OTHER, None)],
             addresses: vec![
@@ -314,6 +356,18 @@ mod tests {
         tables.links.iter_mut().for_each(|link| link.up = link.index != OURS);
         assert_eq!(tables.next_hop(OURS, ip("0.0.0.0"), ip("10.7.0.2")), Err(Detour::Down));
         assert_eq!(tables.next_hop(OURS, ip("0.0.0.0"), ip("10.9.0.2")), Err(Detour::Down), "a VLAN goes down with its parent");
+    }
+
+    #[test]
+    fn the_state_of_a_link_is_the_worst_that_is_known() {
+        let mut tables = tables();
+        assert_eq!((tables.link_state(OURS), tables.link_state(99)), (LinkState::Up, LinkState::Gone));
+        tables.links.iter_mut().for_each(|link| link.carrier = false);
+        assert_eq!(tables.link_state(OURS), LinkState::NoCarrier);
+        tables.links.iter_mut().for_each(|link| link.up = false);
+        assert_eq!(tables.link_state(OURS), LinkState::Down);
+        tables.links.retain(|link| link.index != OURS);
+        assert_eq!(tables.link_state(OURS), LinkState::Gone);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter { title: "Peers", families: chain::PEERS },
     Chapter { title: "Hot reactor", families: dataplane::REACTOR },
     Chapter { title: "Ports", families: dataplane::PORT },
+    Chapter { title: "AF_XDP", families: dataplane::XDP },
     Chapter { title: "Sessions and classes", families: dataplane::SESSION },
     Chapter { title: "Clients", families: service::CLIENTS },
     Chapter { title: "Block store and catch-up", families: service::STORE },

@@ -62,7 +62,7 @@ pub struct Row {
     pub mempool: u64,
     /// Whether a catch-up runs.
     pub syncing: bool,
-    /// The port's rung.
+    /// The port's rung, and what ails its interface.
     pub port: String,
     /// Weights of the set.
     pub marks: Marks,
@@ -156,12 +156,21 @@ impl Row {
             disk_free_bytes: whole("samara_disk_free_bytes"),
             mempool: whole("samara_mempool_transactions"),
             syncing: number("samara_syncing") > 0.0,
-            port: newest.points("samara_build_info").first().and_then(|info| info.labels.get("port").cloned()).unwrap_or_default(),
+            port: port(newest),
             marks: newest.marks,
             final_weight: whole("samara_final_certificate_weight"),
             standings: newest.standings.clone(),
             views: newest.views.clone(),
         }
+    }
+}
+
+fn port(reading: &Reading) -> String {
+    let rung = reading.points("samara_build_info").first().and_then(|info| info.labels.get("port").cloned()).unwrap_or_default();
+    let state = reading.points("samara_xdp_link").iter().find(|point| point.value > 0.0).and_then(|point| point.labels.get("state"));
+    match state.filter(|state| *state != "up") {
+        Some(state) => format!("{rung}, link {state}"),
+        None => rung,
     }
 }
 

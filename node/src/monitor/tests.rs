@@ -88,6 +88,22 @@ fn the_picture_shows_views_weights_stages_cores_peers_and_who_is_down() {
 }
 
 #[test]
+fn the_port_says_what_ails_its_interface() {
+    let mut reading = recorded();
+    let shown = |reading: &Reading| super::row::Row::of(None, reading, 1.0, 0.0).port;
+    let rung = shown(&reading);
+    for (state, expected) in [("up", rung.clone()), ("gone", format!("{rung}, link gone"))] {
+        let point = |label: &str| super::reading::Point {
+            labels: [("state".to_string(), label.to_string())].into(),
+            value: f64::from(u8::from(label == state)),
+            ..Default::default()
+        };
+        reading.families.insert("samara_xdp_link".into(), ["up", "gone"].map(point).into());
+        assert_eq!(shown(&reading), expected);
+    }
+}
+
+#[test]
 fn any_size_of_terminal_and_any_selection_can_be_drawn() {
     let watch = watch();
     for (width, height) in [(1, 1), (20, 5), (80, 24), (300, 90)] {

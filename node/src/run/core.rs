@@ -1,6 +1,7 @@
 //! The hot reactor's handler: the validator machine between the peers, the disk and the service reactor.
 
 use super::errands::{Errands, Gone};
+use super::interface::Interface;
 use super::meter::Meter;
 use super::recorder::Recorder;
 use super::recover::Recovered;
@@ -63,6 +64,7 @@ pub struct Core {
     durable: Durable<UringVoteLog, BlockJournal>,
     stages: StageClock,
     meter: Meter,
+    interface: Interface,
     links: Links,
     base: Instant,
     unstored: VecDeque<(samara_types::Height, View, usize)>,
@@ -108,6 +110,7 @@ impl Core {
             durable: Durable::new(recovered.log, recovered.journal),
             stages: StageClock::new(),
             meter,
+            interface: Interface::default(),
             links,
             base,
             unstored: VecDeque::new(),
@@ -309,6 +312,7 @@ impl Core {
     }
 
     fn publish(&mut self, stats: &HotStats) {
+        self.interface.look(stats.snapshot().link());
         let shed = [
             ("store_backlog", self.shed.store_backlog),
             ("verify_ring_full", self.shed.verify_ring_full),

@@ -51,6 +51,32 @@ pub const PORT: &[Family] = &[
         "Frames of the port's pool by place: total, free, held, queued, ready, kernel."),
 ];
 
+/// Those of AF_XDP stand only where the port is one.
+macro_rules! xdp {
+    ($kind:ident $name:literal $labels:expr, $counter:literal, $help:literal) => {
+        Family::$kind($name, $labels, $help, |picture, emit| {
+            if picture.hot.link().is_some() {
+                show(picture, emit, $counter, QUEUE, 1.0);
+            }
+        })
+    };
+}
+
+pub const XDP: &[Family] = &[
+    xdp!(gauge "samara_xdp_link" &["queue", "state"], "xdp_link",
+        "1 at the state of the interface: up, no_carrier, down, gone (deleted or moved away; only a restart attaches to another)."),
+    xdp!(counter "samara_xdp_received" &["queue", "path"], "xdp_received",
+        "Datagrams received: through the ring, or through the kernel socket beside it (other queues and interfaces, fragments)."),
+    xdp!(counter "samara_xdp_detours" &["queue", "reason"], "xdp_detours",
+        "Datagrams sent through the kernel socket, by reason: local, no_route, other_interface, down, unresolved, stale, special (multicast, several paths, tunnels)."),
+    xdp!(counter "samara_xdp_lost" &["queue", "reason"], "xdp_lost",
+        "Of samara_port_drops, those at the rings: receive_no_frame, receive_ring_full, send_device (the device refused, or has no carrier)."),
+    xdp!(counter "samara_xdp_faults" &["queue", "kind"], "xdp_faults",
+        "Descriptors of the kernel that were not ours, of ours that it refused, ring indices without sense, wake-up calls that found no link, failed readings of the routing tables."),
+    xdp!(counter "samara_xdp_wakeups" &["queue"], "xdp_wakeups", "Wake-up calls for sending."),
+    xdp!(counter "samara_xdp_next_hops" &["queue"], "xdp_next_hops", "Next hops looked up: a new destination, or routes or neighbours changed."),
+];
+
 pub const SESSION: &[Family] = &[
     hot!(counter "samara_session_datagrams" &[], "received" under &[], 1.0, "Datagrams given to the sessions: messages + consumed + drops."),
     hot!(counter "samara_session_messages" &[], "messages" under &[], 1.0, "Of them, messages opened."),
@@ -76,11 +102,12 @@ mod tests {
     #[test]
     fn every_counter_of_the_dataplane_is_shown_once() {
         let mut picture = Picture::default();
+        picture.hot.xdp_link[0] = 1;
         let mut expected = BTreeSet::new();
         picture.hot.for_each(|name, labels, _| {
             expected.insert((name, labels.len()));
         });
-        let families = || [REACTOR, PORT, SESSION].into_iter().flatten();
+        let families = || [REACTOR, PORT, XDP, SESSION].into_iter().flatten();
         // With every counter at one, the sum over all families tells how many values are shown.
         let values = {
             let mut values = 0;
@@ -89,6 +116,8 @@ mod tests {
         };
         let shown: usize = families().map(|family| family.samples(&picture).len()).sum();
         assert_eq!(shown, values, "a counter of {expected:?} has no family, or two");
+        picture.hot.xdp_link[0] = 0;
+        assert!(XDP.iter().all(|family| family.samples(&picture).is_empty()), "nothing of AF_XDP where the port is another");
         picture.hot.dropped[3] = 7;
         let drops = families().find(|family| family.name == "samara_session_drops").unwrap().samples(&picture);
         let reason = samara_dataplane::session::DropReason::ALL[3].as_str();

@@ -27,7 +27,9 @@ fn picture() -> Picture {
     }
     let host = crate::metrics::picture::Host { udp: vec![("InErrors", 1)], ..Default::default() };
     let tuning = Some(crate::metrics::picture::Tuning { values: 9, drifted: 2 });
-    Picture { metrics: Some(Arc::new(metrics)), host, tuning, ..Picture::default() }
+    let mut hot = samara_dataplane::counters::HotSnapshot::default();
+    hot.xdp_link[0] = 1;
+    Picture { metrics: Some(Arc::new(metrics)), hot, host, tuning, ..Picture::default() }
 }
 
 #[test]
