@@ -62,7 +62,8 @@ fn line(elapsed: Duration, gauges: &Gauges) -> String {
         "{:5.1} s  height {}  view {}  offered {}  final {}  waiting {}  rejected {}",
         elapsed.as_secs_f64(),
         read(&gauges.height),
-        read(&gauges.view),
+        // Views are told once a second, blocks at once; a block of height h is of view h or a later one.
+        read(&gauges.view).max(read(&gauges.height)),
         read(&gauges.offered),
         read(&gauges.finalized),
         read(&gauges.pending),
