@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::frame::Frame;
 use crate::pool::Pool;
+use crate::port::xdp::XdpStats;
 use crate::port::{Conservation, Port, PortConfig, PortError, PortStats, Wake};
 
 pub(crate) type Wire = Arc<Mutex<VecDeque<(SocketAddr, SocketAddr, Vec<u8>)>>>;
@@ -18,11 +19,13 @@ pub(crate) struct MemoryPort {
     queued: Vec<(Frame, SocketAddr)>,
     pub outgoing: Wire,
     pub incoming: Wire,
+    /// What it says of AF_XDP, and its senders too.
+    pub bypass: Option<XdpStats>,
 }
 
 impl MemoryPort {
     pub fn new(address: SocketAddr, rx: usize, tx: usize) -> MemoryPort {
-        MemoryPort { address, pool: Pool::new(rx, tx), queued: Vec::new(), outgoing: Wire::default(), incoming: Wire::default() }
+        MemoryPort { address, pool: Pool::new(rx, tx), queued: Vec::new(), outgoing: Wire::default(), incoming: Wire::default(), bypass: None }
     }
 }
 
@@ -72,6 +75,10 @@ impl Port for MemoryPort {
         PortStats { frames: self.conservation(), ..PortStats::default() }
     }
 
+    fn bypass(&self) -> Option<XdpStats> {
+        self.bypass
+    }
+
     fn conservation(&self) -> Conservation {
         Conservation {
             total: self.pool.total(),
@@ -93,6 +100,6 @@ impl Port for MemoryPort {
 
     fn sender(&self, _number: u32, config: &PortConfig) -> Result<Box<dyn Port>, PortError> {
         let outgoing = Arc::clone(&self.outgoing);
-        Ok(Box::new(MemoryPort { outgoing, ..MemoryPort::new(self.address, 0, config.tx_frames) }))
+        Ok(Box::new(MemoryPort { outgoing, bypass: self.bypass, ..MemoryPort::new(self.address, 0, config.tx_frames) }))
     }
 }

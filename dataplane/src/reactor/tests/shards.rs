@@ -1,8 +1,10 @@
 //! Send shards: under the outbox alone, and under a reactor.
 
 use super::*;
+use crate::port::xdp::XdpStats;
 use crate::session::Leg;
 use crate::tap::{Direction, TapSettings};
+use crate::xdp::{Detour, LinkState};
 use samara_types::shred::SHRED_HEADER_BYTES;
 
 /// A shred of this slice with a mark behind its header.
@@ -71,6 +73,24 @@ fn what_finds_no_frame_or_no_session_is_counted_and_what_was_taken_leaves() {
     assert_eq!(bench.unsent(Class::Normal, Unsent::NoFrame), unsent - 1);
     assert_eq!(bench.port.outgoing.lock().expect("one thread").len() as u64, sent);
     assert!(sent >= 4, "half of eight frames were with the outbox");
+}
+
+#[test]
+fn detours_of_the_shards_are_counted_with_the_reactors_own_and_once() {
+    let addresses = [address(0), address(1)];
+    let mut port = MemoryPort::new(address(0), 8, 8);
+    let mut bypass = XdpStats { link: LinkState::NoCarrier, rx_ring: 5, kicks: 7, ..XdpStats::default() };
+    bypass.tx_detour[Detour::Stale as usize] = 11;
+    port.bypass = Some(bypass);
+    let ports = senders(&port, 2, &PortConfig::tiny());
+    let mut reactor = HotReactor::new(Box::new(port), sessions(0, &addresses), Listener(0), HotConfig::default());
+    reactor.shard(ports).expect("rings and threads");
+    for _ in 0..3 {
+        reactor.housekeep(NOW);
+        let counters = reactor.stats().snapshot();
+        let detours = counters.xdp_detours[Detour::Stale as usize];
+        assert_eq!((detours, counters.xdp_wakeups, counters.xdp_received, counters.link()), (33, [21], [5, 0], Some(LinkState::NoCarrier)));
+    }
 }
 
 #[test]
