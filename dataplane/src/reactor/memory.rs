@@ -25,7 +25,14 @@ pub(crate) struct MemoryPort {
 
 impl MemoryPort {
     pub fn new(address: SocketAddr, rx: usize, tx: usize) -> MemoryPort {
-        MemoryPort { address, pool: Pool::new(rx, tx), queued: Vec::new(), outgoing: Wire::default(), incoming: Wire::default(), bypass: None }
+        MemoryPort {
+            address,
+            pool: Pool::new(rx, tx),
+            queued: Vec::new(),
+            outgoing: Wire::default(),
+            incoming: Wire::default(),
+            bypass: None,
+        }
     }
 }
 
