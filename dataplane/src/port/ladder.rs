@@ -145,16 +145,18 @@ fn interface(wish: &Wish, ip: IpAddr) -> Result<String, String> {
     }
 }
 
-/// Why datagrams from and to `ip` may not pass through the interface of that name. An address of loopback tells nothing: routers lead it anywhere.
+/// Why datagrams from and to `ip` may not pass through the interface of that name.
 fn elsewhere(name: &str, ip: IpAddr) -> Option<String> {
     let holders = netlink::holders(ip).unwrap_or_default();
-    let here = |holder: &Holder| holder.name == name || holder.below.as_deref() == Some(name) || holder.name == "lo";
-    let other = holders.first().filter(|_| !holders.iter().any(here))?;
+    let other = other(&holders, name)?;
     let tell = "samara_xdp_received_total and samara_xdp_detours_total tell how many";
-    Some(format!(
-        "network.xdp.interface = {name:?}, and {ip} is an address of {}: what passes there goes through the kernel ({tell})",
-        other.name
-    ))
+    Some(format!("network.xdp.interface = {name:?}, and {ip} is an address of {other}: what passes there goes through the kernel ({tell})"))
+}
+
+/// Who has the address, when that is neither the interface of that name nor a VLAN over it. An address of loopback tells nothing: routers lead it anywhere.
+fn other<'a>(holders: &'a [Holder], name: &str) -> Option<&'a str> {
+    let here = |holder: &Holder| holder.name == name || holder.below.as_deref() == Some(name) || holder.name == "lo";
+    holders.first().filter(|_| !holders.iter().any(here)).map(|holder| holder.name.as_str())
 }
 
 /// With the line for the log.
@@ -234,12 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn an_address_on_the_interface_on_a_vlan_over_it_or_on_loopback_is_no_doubt() {
+        let holder = |name: &str, below: Option<&str>| Holder { name: name.into(), is_veth: false, below: below.map(String::from) };
+        let named = |holders: &[Holder]| other(holders, "eth0").map(String::from);
+        for alike in [holder("eth0", None), holder("eth0.7", Some("eth0")), holder("lo", None)] {
+            assert_eq!(named(&[holder("eth1", None), alike]), None);
+        }
+        assert_eq!(named(&[holder("eth1.7", Some("eth1")), holder("bond0", None)]), Some("eth1.7".into()));
+        assert_eq!(named(&[]), None, "the socket could not have been bound, or the kernel does not tell");
+    }
+
+    #[test]
     fn a_named_interface_that_is_not_used_is_no_secret() {
         let commands = [
             "link add v0 type veth peer name v1",
             "addr add 10.80.0.1/24 dev v0",
-            "link add link v0 name v0.7 type vlan id 7",
-            "addr add 10.81.0.1/24 dev v0.7",
             "addr add 10.82.0.1/32 dev lo",
             "link set lo up",
             "link set v0 up",
@@ -250,7 +261,7 @@ mod tests {
                 let opened = open(&wish(transport, Some(interface)), at(address)).expect("some rung works");
                 (opened.port.rung(), opened.doubt.unwrap_or_default())
             };
-            for address in ["10.80.0.1:0", "10.81.0.1:0", "10.82.0.1:0", "0.0.0.0:0"] {
+            for address in ["10.80.0.1:0", "10.82.0.1:0", "0.0.0.0:0"] {
                 assert_eq!(doubt(Transport::Auto, "v0", address), ("xdp-native", String::new()), "{address}");
             }
             for transport in [Transport::Auto, Transport::Xdp] {
