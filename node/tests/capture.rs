@@ -91,16 +91,19 @@ impl Six {
 
     /// Starts a capture of validator 0 and waits until it is attached: the file begins when the validator answers.
     fn capture(&self, file: &str, arguments: &[&str]) -> Child {
-        let out = self.path(file);
-        let child = Command::new(env!("CARGO_BIN_EXE_samara"))
-            .args(["capture", "--dir", text(&self.path("validator-0")), "--out", text(&out), "--json", "--wait", "30s"])
+        let child = self.spawn_capture(file, arguments);
+        until("the capture", || std::fs::metadata(self.path(file)).is_ok_and(|metadata| metadata.len() > 0));
+        child
+    }
+
+    fn spawn_capture(&self, file: &str, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_samara"))
+            .args(["capture", "--dir", text(&self.path("validator-0")), "--out", text(&self.path(file)), "--json", "--wait", "30s"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        until("the capture", || std::fs::metadata(&out).is_ok_and(|metadata| metadata.len() > 0));
-        child
+            .unwrap()
     }
 
     /// Digests of the chain in a directory, in height order.
@@ -231,8 +234,10 @@ fn a_killed_capture_turns_the_tap_off_and_a_killed_validator_leaves_a_readable_f
     assert_eq!(summary["ended_by"], "the validator's end", "{summary}");
     let [received, sent] = datagrams(&six.path("last.pcapng"));
     assert!(received[0] + sent[0] > 0 && received[1] + sent[1] == 0);
-    // The killed validator left its socket behind; its successor opens the door again.
+    // The killed validator left its socket behind; its successor opens the door again. Waiting for it is no part of a capture's time.
+    let waiting = six.spawn_capture("waiting.pcapng", &["--duration", "1ms"]);
     six.start([0]);
+    assert_eq!(document(&waiting.wait_with_output_now())["ended_by"], "the time asked for");
     let child = six.capture("successor.pcapng", &["--packets", "20"]);
     assert_eq!(document(&child.wait_with_output_now())["packets"], 20);
     assert_eq!(six.cluster.stop(), Vec::<String>::new());

@@ -49,7 +49,7 @@ pub struct CaptureArgs {
     /// Record messages in the clear instead of sealed datagrams (no keys are written either way).
     #[arg(long)]
     pub decrypted: bool,
-    /// End after this time; at Ctrl-C if not given.
+    /// End so long after the validator's answer; at Ctrl-C if not given.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// End after so many packets.
@@ -87,9 +87,10 @@ pub fn command(args: &CaptureArgs) -> Result<(), Exit> {
         ring_bytes: args.ring,
         filter: filter::parse(&args.filter, args.direction)?,
     };
-    let ends = Ends::new(args.duration, args.packets)?;
+    let signalled = ends::on_signals()?;
     let find = || crate::inspect::layout(&args.dir).map(|layout| layout.door);
-    let mut source = Source::connect(find, &request, args.wait, &ends)?;
+    let mut source = Source::connect(find, &request, args.wait, &signalled)?;
+    let ends = Ends::begin(signalled, args.duration, args.packets);
     let out = writer::create(&args.out)?;
     let totals = writer::write(&mut source, out, args.decrypted, args.snaplen, ends)?;
     report(args, &totals, source.hello());

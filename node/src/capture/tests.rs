@@ -13,6 +13,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
@@ -31,7 +33,7 @@ fn door(directory: &Path) -> (Door, Tap, PathBuf) {
 }
 
 fn connect(path: &Path, request: &Request) -> Result<Source, crate::exit::Exit> {
-    Source::connect(|| Ok(path.to_owned()), request, None, &Ends::new(None, None).unwrap())
+    Source::connect(|| Ok(path.to_owned()), request, None, &AtomicBool::new(false))
 }
 
 /// Whatever comes until the end.
@@ -115,6 +117,12 @@ fn a_file_that_was_open_to_everybody_is_its_owners_before_anything_is_in_it() {
 }
 
 #[test]
+fn the_time_of_a_capture_may_be_longer_than_any_clock() {
+    let after = |duration| Ends::begin(Arc::new(AtomicBool::new(false)), Some(duration), None).reached(0);
+    assert_eq!((after(Duration::ZERO), after(Duration::MAX)), (Some("the time asked for"), None));
+}
+
+#[test]
 fn a_stop_waits_for_nobody_who_says_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (door, _tap, path) = door(directory.path());
@@ -187,10 +195,11 @@ fn comments_say_what_the_validator_knew() {
 }
 
 #[test]
-fn waiting_for_a_validator_ends_when_the_time_is_over() {
+fn waiting_for_a_validator_ends_when_the_time_is_over_or_with_a_signal() {
     let directory = tempfile::tempdir().unwrap();
-    let ends = Ends::new(None, None).unwrap();
     let find = || Ok(directory.path().join("door.sock"));
-    let refused = Source::connect(find, &REQUEST, Some(Duration::from_millis(30)), &ends).err().unwrap();
-    assert_eq!(refused.code(), 2);
+    for (wait, signalled) in [(Duration::from_millis(30), false), (Duration::MAX, true)] {
+        let refused = Source::connect(find, &REQUEST, Some(wait), &AtomicBool::new(signalled)).err().unwrap();
+        assert_eq!(refused.code(), 2);
+    }
 }
