@@ -105,6 +105,29 @@ fn a_validator_that_stops_ends_its_captures() {
 }
 
 #[test]
+fn a_capture_that_takes_nothing_loses_its_place_and_one_with_nothing_to_take_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, mut tap) = (directory.path().join("door.sock"), Tap::default());
+    let _door = Door::with_patience(&path, vec![tap.handle()], about(), Duration::ZERO).unwrap();
+    let mut datagram = |count: usize| {
+        tap.refresh();
+        (0..count).for_each(|_| tap.leaving_session(([10, 0, 0, 1], 7).into(), &[1; 90]));
+    };
+    let mut stopped = connect(&path, &REQUEST).unwrap();
+    assert!(connect(&path, &REQUEST).err().unwrap().to_string().contains("another capture"), "nothing was there to be taken");
+    datagram(1);
+    while match stopped.next_record().unwrap() {
+        Next::Record(..) => false,
+        Next::Quiet => true,
+        Next::End(_) => panic!("an idle capture lost its place"),
+    } {}
+    // From here on it reads no more. The wait is bounded by the test runner.
+    while connect(&path, &REQUEST).is_err() {
+        datagram(100);
+    }
+}
+
+#[test]
 fn a_file_that_was_open_to_everybody_is_its_owners_before_anything_is_in_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("old.pcapng");
