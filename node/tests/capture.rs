@@ -251,13 +251,18 @@ fn captures_and_replays_that_cannot_be_are_refused_in_one_line() {
     let [validator, genesis] = ["validator-0", "genesis.toml"].map(|name| directory.path().join(name));
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/wireshark/sample.pcapng");
     let out = directory.path().join("out.pcapng");
+    let (link, pipe) = (directory.path().join("link.pcapng"), directory.path().join("pipe"));
+    std::os::unix::fs::symlink(&sample, &link).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
     let (validator, genesis, sample, out) = (text(&validator), text(&genesis), text(&sample), text(&out));
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["capture", "--dir", validator, "--out", out], "a running validator"),
         (&["capture", "--dir", "/nowhere", "--out", out], "--dir = /nowhere"),
         (&["capture", "--dir", validator, "--out", out, "--filter", "votes"], "--filter = votes"),
         (&["capture", "--dir", validator, "--out", out, "--snaplen", "0"], "--snaplen"),
         (&["capture", "--dir", validator, "--out", "-", "--json"], "--json"),
+        (&["capture", "--dir", validator, "--out", text(&link)], "this is a symbolic link"),
+        (&["capture", "--dir", validator, "--out", text(&pipe)], "- for a pipe"),
         (&["replay", sample], "--genesis"),
         (&["replay", "/nowhere.pcapng", "--genesis", genesis], "FILE = /nowhere.pcapng"),
         (&["replay", genesis, "--genesis", genesis], "no pcapng"),

@@ -43,7 +43,7 @@ pub struct CaptureArgs {
     /// The running validator's directory (the one with `samara.toml`).
     #[arg(long)]
     pub dir: PathBuf,
-    /// File to write; `-` is standard output, for `| wireshark -k -i -`.
+    /// File to write, made anew if it is there; `-` is standard output, for `| wireshark -k -i -`.
     #[arg(long, value_name = "FILE.pcapng")]
     pub out: PathBuf,
     /// Record messages in the clear instead of sealed datagrams (no keys are written either way).
@@ -87,6 +87,7 @@ pub fn command(args: &CaptureArgs) -> Result<(), Exit> {
         ring_bytes: args.ring,
         filter: filter::parse(&args.filter, args.direction)?,
     };
+    writer::check(&args.out)?;
     let signalled = ends::on_signals()?;
     let find = || crate::inspect::layout(&args.dir).map(|layout| layout.door);
     let mut source = Source::connect(find, &request, args.wait, &signalled)?;

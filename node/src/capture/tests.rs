@@ -128,15 +128,44 @@ fn a_capture_that_takes_nothing_loses_its_place_and_one_with_nothing_to_take_kee
 }
 
 #[test]
-fn a_file_that_was_open_to_everybody_is_its_owners_before_anything_is_in_it() {
+fn a_file_that_was_there_is_made_anew_and_who_holds_the_old_one_reads_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("old.pcapng");
     std::fs::write(&path, "old").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    drop(super::writer::create(&path).unwrap());
-    let metadata = std::fs::metadata(&path).unwrap();
-    assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 0));
-    super::writer::create(Path::new("/dev/null")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut held = std::fs::File::open(&path).unwrap();
+    super::writer::create(&path).unwrap().write_all(b"plaintext").unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut read = String::new();
+    held.read_to_string(&mut read).unwrap();
+    assert_eq!((read.as_str(), std::fs::read(&path).unwrap().as_slice()), ("old", &b"plaintext"[..]));
+}
+
+#[test]
+fn links_pipes_devices_and_directories_are_not_written_to() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("theirs"), "theirs").unwrap();
+    std::os::unix::fs::symlink(path("theirs"), path("link")).unwrap();
+    std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
+    mkfifoat(CWD, path("pipe"), Mode::RWXU).unwrap();
+    for (out, what) in [
+        (path("link"), "a symbolic link"),
+        (path("dangling"), "a symbolic link"),
+        (path("pipe"), "no regular file"),
+        (directory.path().to_owned(), "no regular file"),
+        ("/dev/null".into(), "no regular file"),
+    ] {
+        let before = std::fs::symlink_metadata(&out).unwrap().file_type();
+        for refused in [super::writer::check(&out).err(), super::writer::create(&out).err()] {
+            let refused = refused.unwrap_or_else(|| panic!("{} is taken", out.display()));
+            assert!(refused.code() == 2 && refused.to_string().contains(what), "{refused}");
+        }
+        assert_eq!(std::fs::symlink_metadata(&out).unwrap().file_type(), before);
+    }
+    assert_eq!(std::fs::read(path("theirs")).unwrap(), b"theirs");
+    assert!(!path("nowhere").exists());
 }
 
 #[test]
