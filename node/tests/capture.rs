@@ -255,7 +255,7 @@ fn captures_and_replays_that_cannot_be_are_refused_in_one_line() {
     std::os::unix::fs::symlink(&sample, &link).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
     let (validator, genesis, sample, out) = (text(&validator), text(&genesis), text(&sample), text(&out));
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["capture", "--dir", validator, "--out", out], "a running validator"),
         (&["capture", "--dir", "/nowhere", "--out", out], "--dir = /nowhere"),
         (&["capture", "--dir", validator, "--out", out, "--filter", "votes"], "--filter = votes"),
@@ -263,6 +263,8 @@ fn captures_and_replays_that_cannot_be_are_refused_in_one_line() {
         (&["capture", "--dir", validator, "--out", "-", "--json"], "--json"),
         (&["capture", "--dir", validator, "--out", text(&link)], "this is a symbolic link"),
         (&["capture", "--dir", validator, "--out", text(&pipe)], "- for a pipe"),
+        (&["replay", text(&pipe), "--genesis", genesis], "a regular file"),
+        (&["replay", text(&pipe), "--to", "127.0.0.1:9"], "a regular file"),
         (&["replay", sample], "--genesis"),
         (&["replay", "/nowhere.pcapng", "--genesis", genesis], "FILE = /nowhere.pcapng"),
         (&["replay", genesis, "--genesis", genesis], "no pcapng"),
