@@ -291,6 +291,7 @@ fn datagrams_that_nobody_takes_are_all_sent_and_the_replay_fails() {
     assert!(document["sent"] == 4 && (1..=4).contains(&refused), "{document}");
     // The same to somebody who listens.
     let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+    listener.set_read_timeout(Some(PATIENCE)).unwrap();
     let to = listener.local_addr().unwrap().to_string();
     let taken = self::document(&samara(&["replay", text(&sample), "--to", &to, "--json"]));
     assert!(taken["sent"] == 4 && taken["refused"] == 0, "{taken}");
