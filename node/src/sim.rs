@@ -52,7 +52,7 @@ pub struct SimArgs {
     #[arg(long, requires = "seed", conflicts_with = "threads")]
     pub shrink: bool,
     /// Runs the plan in a file again; prints, or with `--dir` runs, the inputs a validator has written (`inputs.panic`, `inputs.failure`, `inputs.asked`).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "seeds", "first", "validators_max", "views", "report", "threads"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "seeds", "first", "shrink", "validators_max", "views", "report", "threads"])]
     pub replay: Option<PathBuf>,
     /// The validator's directory, or a copy of it without its keys: genesis and blocks for `--replay` of its inputs.
     #[arg(long, value_name = "DIR", requires = "replay")]
