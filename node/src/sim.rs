@@ -39,33 +39,33 @@ pub struct SimArgs {
     /// Runs so many seeds, from `--first` on; with `--mutants` the most seeds of the default swarm for each bug.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub seeds: Option<u64>,
-    /// The first seed.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "seed")]
-    pub first: u64,
+    /// The first seed; 0 if not given.
+    #[arg(long, value_name = "N", conflicts_with = "seed")]
+    pub first: Option<u64>,
     /// Plants this known bug in every honest validator.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["mutants", "replay"])]
     pub mutant: Option<String>,
     /// Every known bug against the scenario made for it, all such scenarios without a bug, and the default swarm.
-    #[arg(long, conflicts_with_all = ["scenario", "seed", "first", "replay", "shrink"])]
+    #[arg(long, conflicts_with_all = ["scenario", "seed", "first", "replay", "shrink", "validators_max", "views", "report"])]
     pub mutants: bool,
     /// Makes the failing plan of `--seed` smaller for as long as it fails.
-    #[arg(long, requires = "seed")]
+    #[arg(long, requires = "seed", conflicts_with = "threads")]
     pub shrink: bool,
     /// Runs the plan in a file again; prints, or with `--dir` runs, the inputs a validator has written (`inputs.panic`, `inputs.failure`, `inputs.asked`).
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "seeds", "first"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "seed", "seeds", "first", "shrink", "validators_max", "views", "report", "threads"])]
     pub replay: Option<PathBuf>,
     /// The validator's directory, or a copy of it without its keys: genesis and blocks for `--replay` of its inputs.
     #[arg(long, value_name = "DIR", requires = "replay")]
     pub dir: Option<PathBuf>,
-    /// Largest cluster of the scale study.
+    /// Largest cluster of `--scenario scale`.
     #[arg(long, value_name = "N")]
     pub validators_max: Option<usize>,
-    /// Views of the exhaustive exploration.
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
-    pub views: u8,
-    /// Where failing plans, plots and figures go; it is made when there is something to write.
-    #[arg(long, value_name = "DIR", default_value = "samara-report-sim")]
-    pub report: PathBuf,
+    /// Views of `--scenario exhaustive`; 3 if not given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub views: Option<u8>,
+    /// Where failing plans, plots and figures go; it is made when there is something to write. `samara-report-sim` if not given.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
     /// Threads; all cores if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
@@ -78,6 +78,36 @@ impl SimArgs {
     fn threads(&self) -> usize {
         self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
     }
+
+    fn report(&self) -> &Path {
+        self.report.as_deref().unwrap_or(Path::new("samara-report-sim"))
+    }
+
+    /// Refuses what this scenario would not look at. What the arguments' names alone tell is in their declarations.
+    fn check_scenario(&self) -> Result<(), Exit> {
+        let given = [
+            ("--seed", self.seed.is_some()),
+            ("--seeds", self.seeds.is_some()),
+            ("--first", self.first.is_some()),
+            ("--mutant", self.mutant.is_some()),
+            ("--shrink", self.shrink),
+            ("--validators-max", self.validators_max.is_some()),
+            ("--views", self.views.is_some()),
+            ("--report", self.report.is_some()),
+            ("--threads", self.threads.is_some()),
+            ("--json", self.json),
+        ];
+        let taken: &[&str] = match self.scenario.as_str() {
+            "list" => &[],
+            "exhaustive" => &["--views", "--mutant", "--json"],
+            "wan" => &["--seed", "--report", "--json"],
+            "scale" => &["--seed", "--validators-max", "--report", "--json"],
+            _ => &["--seed", "--seeds", "--first", "--mutant", "--shrink", "--report", "--threads", "--json"],
+        };
+        let Some((stray, _)) = given.iter().find(|(name, is_given)| *is_given && !taken.contains(name)) else { return Ok(()) };
+        let allowed = if taken.is_empty() { "nothing else".to_string() } else { taken.join(", ") };
+        Err(Exit::Usage(format!("{stray}: allowed with --scenario {} is {allowed}", self.scenario)))
+    }
 }
 
 /// Runs what is asked for; broken promises are a failed run.
@@ -88,6 +118,7 @@ pub fn command(args: &SimArgs) -> Result<(), Exit> {
     if args.mutants {
         return mutants::command(args);
     }
+    args.check_scenario()?;
     if args.scenario == "list" {
         print_names();
         return Ok(());
@@ -96,7 +127,7 @@ pub fn command(args: &SimArgs) -> Result<(), Exit> {
         return exhaustive::command(args);
     }
     if let Some((name, _)) = study::NAMES.iter().find(|(name, _)| *name == args.scenario) {
-        return study::command(name, args.seed.unwrap_or(1), args.validators_max, &args.report, args.json);
+        return study::command(name, args.seed.unwrap_or(1), args.validators_max, args.report(), args.json);
     }
     let wanted = Wanted::new(args)?;
     if args.shrink { shrink::command(&wanted, args) } else { sweep::command(&wanted, args) }

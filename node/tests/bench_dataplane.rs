@@ -115,7 +115,8 @@ fn after_a_kill_and_after_an_interrupt_nothing_is_left() {
     }
     for (rung, signal) in [("udp", libc::SIGKILL), ("xdp-native", libc::SIGKILL), ("xdp-skb", libc::SIGINT)] {
         let directory = tempfile::tempdir().unwrap();
-        let Some((mut child, held)) = started(rung, directory.path()) else {
+        let report = directory.path().join("report");
+        let Some((mut child, held)) = started(rung, &report) else {
             eprintln!("skipped: this host has no {rung}");
             continue;
         };
@@ -124,6 +125,7 @@ fn after_a_kill_and_after_an_interrupt_nothing_is_left() {
         unsafe { libc::kill(child.id() as i32, signal) };
         assert!(!child.wait().unwrap().success());
         held.assert_gone();
+        assert!(!report.exists(), "no directory about nothing");
     }
 }
 
@@ -172,4 +174,38 @@ fn a_wrong_name_is_refused_with_what_is_allowed() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(last.contains(arguments[1]) && last.contains(expected), "{said}");
     }
+}
+
+#[test]
+fn what_would_measure_nothing_is_refused_before_anything_is_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let (report, file) = (directory.path().join("report"), directory.path().join("file"));
+    std::fs::write(&file, "").unwrap();
+    let cases: [(&[&str], &Path, &str); 8] = [
+        (
+            &["--rungs", "tokio", "--cases", "rtt_64_reactor"],
+            &report,
+            "--cases = rtt_64_reactor: allowed is with --rungs tokio: rtt_64_raw",
+        ),
+        (&["--rungs", "udp,tokio", "--cases", "fanout_5"], &report, "--cases = fanout_5: allowed is with --rungs tokio: rtt_64_raw"),
+        (
+            &["--rungs", "tokio", "--cases", "rtt_64_raw,rate_64_raw_gso"],
+            &report,
+            "--rungs = tokio: allowed is with --cases rate_64_raw_gso: uring, udp",
+        ),
+        (&["--time", "0s"], &report, "--time = 0s: allowed is 10ms to 10m"),
+        (&["--time", "9ms"], &report, "--time = 9ms: allowed is 10ms to 10m"),
+        (&["--time", "601s"], &report, "--time = 601s: allowed is 10ms to 10m"),
+        (&["--rounds", "0"], &report, "--rounds = 0: allowed is 1..=1000"),
+        (&["--rungs", "udp", "--cases", "rtt_64_raw"], &file, "a directory that can be made"),
+    ];
+    for (arguments, report, expected) in cases {
+        let output = bench(arguments, report).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+    assert!(!report.exists());
+    let (document, ..) = run(&["--rungs", "blocking", "--cases", "rtt_64_raw", "--time", "10ms", "--rounds", "1", "--json"], &report);
+    assert_eq!(rows(&document).len(), 1, "the shortest time gives a figure");
 }

@@ -1,8 +1,10 @@
 //! Whole clusters through `samara localnet`: every transport, f of eleven killed, one killed and back. Judged by the JSON document.
 
 use serde_json::Value;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One cluster at a time: a second one would only take the first one's cores.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -18,10 +20,19 @@ fn localnet_with(environment: &[(&str, &str)], more: &[&str], blocks_min: u64) -
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let (data, report) = (directory.path().join("data"), directory.path().join("report"));
+    let output = command(&data, &report, more).envs(environment.iter().copied()).output().unwrap();
+    let json = judged(&output, more, blocks_min);
+    (json, std::fs::read_to_string(data.join("validator-0/log")).unwrap())
+}
+
+fn command(data: &Path, report: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_samara"));
-    command.args(["localnet", "--tps", "300", "--tx-size", "512", "--json", "--dir"]).arg(&data).arg("--report").arg(report).args(more);
-    command.envs(environment.iter().copied());
-    let output = command.output().unwrap();
+    command.args(["localnet", "--tps", "300", "--tx-size", "512", "--json", "--dir"]).arg(data).arg("--report").arg(report).args(more);
+    command
+}
+
+/// The document, after checking what every run must show.
+fn judged(output: &Output, more: &[&str], blocks_min: u64) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{more:?}: {error}: {said}"));
     let failed: Vec<&str> = json["failed_checks"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
@@ -35,7 +46,7 @@ fn localnet_with(environment: &[(&str, &str)], more: &[&str], blocks_min: u64) -
     assert_eq!(json["finalized_txs"], json["offered"], "{more:?}: everything offered is final, once");
     let blocks = number(&json, "finalized_blocks");
     assert!(blocks > blocks_min, "{more:?}: {blocks} blocks, more than {blocks_min} were expected: {json}");
-    (json, std::fs::read_to_string(data.join("validator-0/log")).unwrap())
+    json
 }
 
 fn number(json: &Value, key: &str) -> u64 {
@@ -65,6 +76,29 @@ fn six_validators_whose_shreds_leave_through_send_shards_agree() {
     let (json, log) = localnet_with(&[("SAMARA_REACTOR__SHARDS", "2")], &more, 40);
     assert_eq!(log.matches("send shard").count(), 2, "{log}");
     assert!(number(&json, "nullified_views") < number(&json, "finalized_blocks"), "shreds arrive: {json}");
+}
+
+#[test]
+fn a_second_localnet_on_a_directory_is_refused_and_harms_nothing() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = tempfile::tempdir().unwrap();
+    let (data, report, none) = (directory.path().join("data"), directory.path().join("report"), directory.path().join("none"));
+    let more = ["--validators", "6", "--duration", "6s", "--transport", "udp"];
+    let first = command(&data, &report, &more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    // Written by a validator that runs.
+    while !data.join("validator-5/metrics.json").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the first one does not start");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = command(&data, &none, &["--duration", "1s", "--transport", "udp"]).output().unwrap();
+    let line = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!((second.status.code(), line.lines().count()), (Some(2), 1), "{line}");
+    assert!(line.contains("--dir") && line.contains(&format!("in use by another localnet (pid {})", first.id())), "{line}");
+    assert!(data.join("validator-5/metrics.json").exists() && !none.exists());
+    judged(&first.wait_with_output().unwrap(), &more, 40);
+    let third = command(&data, &report, &["--duration", "1s", "--transport", "udp"]).output().unwrap();
+    judged(&third, &["the directory is free again"], 0);
 }
 
 #[test]

@@ -94,6 +94,46 @@ fn bad_arguments_and_files_are_one_line_and_code_2() {
 }
 
 #[test]
+fn what_a_run_would_not_look_at_is_refused_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().to_str().unwrap();
+    sim(&[&FAILING[..], &["--report", report, "--json"]].concat());
+    let plan = directory.path().join("trap_late-0.plan.json");
+    let plan = plan.to_str().unwrap();
+    let cases = [
+        ("--views 2", "--views: allowed with --scenario swarm is"),
+        ("--views 2 --scenario swarm", "--views: allowed with --scenario swarm is --seed, --seeds"),
+        ("--validators-max 6", "--validators-max: allowed with --scenario swarm is"),
+        ("--scenario wan --validators-max 6", "--validators-max: allowed with --scenario wan is --seed, --report, --json"),
+        ("--scenario scale --seeds 3", "--seeds: allowed with --scenario scale is --seed, --validators-max, --report, --json"),
+        ("--scenario scale --first 3", "--first: allowed with --scenario scale"),
+        ("--scenario scale --mutant sends_before_sync", "--mutant: allowed with --scenario scale"),
+        ("--scenario wan --seed 1 --shrink", "--shrink: allowed with --scenario wan"),
+        ("--scenario wan --threads 2", "--threads: allowed with --scenario wan"),
+        ("--scenario exhaustive --report x", "--report: allowed with --scenario exhaustive is --views, --mutant, --json"),
+        ("--scenario list --json", "--json: allowed with --scenario list is nothing else"),
+        ("--seed 1 --shrink --threads 2", "--threads"),
+        ("--mutants --report x", "--report"),
+        ("--mutants --views 2", "--views"),
+        ("--mutants --validators-max 6", "--validators-max"),
+        ("--replay PLAN --dir x", "--dir = x: allowed is with the inputs of a validator"),
+        ("--replay PLAN --views 2", "--views"),
+        ("--replay PLAN --validators-max 6", "--validators-max"),
+        ("--replay PLAN --report x", "--report"),
+        ("--replay PLAN --threads 2", "--threads"),
+        ("--replay PLAN --shrink", "--shrink"),
+        ("--dir x", "--replay"),
+    ];
+    for (arguments, expected) in cases {
+        let words: Vec<&str> = arguments.split(' ').map(|word| if word == "PLAN" { plan } else { word }).collect();
+        let output = sim(&words);
+        let line = one_line(&output);
+        assert!(output.status.code() == Some(2) && line.contains(expected), "{arguments}: {line}");
+        assert!(output.stdout.is_empty(), "{arguments}");
+    }
+}
+
+#[test]
 fn a_verdict_is_given_where_no_plan_can_be_kept() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 /// Delays of one disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DiskSpeed {
     /// A write takes at least this.
     #[serde(with = "plan_file::nanos")]

@@ -19,6 +19,7 @@ const FRAME_BYTES: usize = IP_UDP_BYTES + OUTER_HEADER_BYTES + TAG_BYTES + INNER
 
 /// How one direction between two machines behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Link {
     /// Every datagram takes at least this.
     #[serde(with = "plan_file::nanos")]
@@ -61,6 +62,7 @@ impl Link {
 
 /// One machine's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Nic {
     /// Bytes a second that leave; 0 is without limit.
     pub egress_per_second: u64,

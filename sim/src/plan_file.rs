@@ -233,6 +233,7 @@ pub mod mutant {
 
 /// [`Params`] in a file.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[serde(remote = "Params")]
 pub struct ParamsText {
     #[serde(with = "nanos")]
@@ -249,6 +250,7 @@ pub struct ParamsText {
 
 /// [`MempoolLimits`] in a file.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[serde(remote = "MempoolLimits")]
 pub struct MempoolText {
     transactions_max: usize,
@@ -312,6 +314,45 @@ mod tests {
         for text in ["", "{}", "[]", "{\"format\": 1}"] {
             assert!(PlanFile::parse(text).is_err());
         }
+    }
+
+    /// Every object of a value, one after the other.
+    fn objects(value: &mut serde_json::Value, visit: &mut dyn FnMut(&mut serde_json::Map<String, serde_json::Value>)) {
+        match value {
+            serde_json::Value::Array(parts) => parts.iter_mut().for_each(|part| objects(part, visit)),
+            serde_json::Value::Object(parts) => {
+                visit(parts);
+                parts.values_mut().for_each(|part| objects(part, visit));
+            }
+            _ => {}
+        }
+    }
+
+    /// A misspelt key must not be a default in silence, wherever it stands.
+    #[test]
+    fn an_unknown_key_is_refused_in_every_object_of_a_plan() {
+        let file = PlanFile { format: FORMAT.to_string(), digest: String::new(), broken: BTreeSet::new(), plan: small() };
+        let (mut at, mut named) = (0, 0);
+        loop {
+            let mut value = serde_json::to_value(&file).expect("a plan is plain data");
+            let (mut seen, mut keys) = (0, Vec::new());
+            objects(&mut value, &mut |object| {
+                if seen == at {
+                    keys = object.keys().cloned().collect();
+                    object.insert("colour".into(), 1.into());
+                }
+                seen += 1;
+            });
+            if at == seen {
+                break;
+            }
+            let refused = PlanFile::parse(&value.to_string());
+            // A fault or a kind of behaviour is an object of one key, its name, and has no second one.
+            let why = refused.err().unwrap_or_else(|| panic!("a colour among {keys:?} is taken"));
+            named += usize::from(why.contains("unknown field `colour`"));
+            at += 1;
+        }
+        assert!(at > 15 && named >= 10, "{at} objects, {named} of them with named fields");
     }
 
     /// A short run with every kind of number in its plan.

@@ -59,6 +59,7 @@ pub enum Fault {
 
 /// How good the network is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkPlan {
     /// One-way latency of a pair is drawn from this range once, ms.
     pub base_ms: (u64, u64),
@@ -81,6 +82,7 @@ pub enum Placement {
 
 /// What work costs on a machine's one core. All zero: nothing takes time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cpu {
     /// A datagram that arrives: receiving, opening, admission.
     #[serde(with = "plan_file::nanos")]
@@ -98,6 +100,7 @@ pub struct Cpu {
 
 /// Transactions offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Load {
     /// In a second, over the whole cluster; 0 for none.
     pub per_second: u64,

@@ -4,7 +4,7 @@
 //! a reactor, and a reactor waits for neither: what a connection is too slow for is lost in the ring and counted there.
 //!
 //! Invariants: the socket has mode 0600 from its first moment, and a peer of another user is refused besides; one capture at a time; a
-//! connection that ends in any way drops its readers, which turns the taps off.
+//! connection that ends in any way, or takes nothing of what waits for it for [`TAKING_PATIENCE`], drops its readers, which turns the taps off.
 
 use super::protocol::{Answer, Hello, LINE_BYTES_MAX, Request, end_record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -30,6 +30,8 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_millis(2);
 /// How long a read or a write waits before it looks whether the validator stops.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a capture may take nothing of what is there for it. A stopped one would keep others out for ever.
+const TAKING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The open door of a validator.
 pub struct Door {
@@ -45,6 +47,7 @@ pub type About = Hello;
 struct Shared {
     about: About,
     taps: Vec<TapHandle>,
+    taking_patience: Duration,
     stop: AtomicBool,
     connections: AtomicUsize,
 }
@@ -52,8 +55,14 @@ struct Shared {
 impl Door {
     /// Makes the socket at `path` anew. The caller holds the directory (its vote log is locked), so what is there is a dead predecessor's.
     pub fn open(path: &Path, taps: Vec<TapHandle>, about: About) -> io::Result<Door> {
+        Door::with_patience(path, taps, about, TAKING_PATIENCE)
+    }
+
+    /// The same for captures that may take nothing for `taking_patience`.
+    pub(super) fn with_patience(path: &Path, taps: Vec<TapHandle>, about: About, taking_patience: Duration) -> io::Result<Door> {
         let listener = listen(path)?;
-        let shared = Arc::new(Shared { about, taps, stop: AtomicBool::new(false), connections: AtomicUsize::new(0) });
+        let (stop, connections) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { about, taps, taking_patience, stop, connections });
         let (accepting, serving) = (listener.try_clone()?, Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("door".into()).spawn(move || accept(&accepting, &serving))?;
         Ok(Door { path: path.to_owned(), shared, thread: Some(thread), listener })
@@ -151,7 +160,12 @@ fn serve(client: &UnixStream, shared: &Shared) -> io::Result<()> {
     let outcome = forward(client, &mut readers, shared);
     let lost: u64 = readers.iter().map(TapReader::lost).sum();
     drop(readers);
-    tracing::info!(lost, "capture ends");
+    match &outcome {
+        Err(error) if error.kind() == ErrorKind::TimedOut => {
+            tracing::warn!(lost, patience_s = shared.taking_patience.as_secs(), "capture ends: it took nothing for too long");
+        }
+        _ => tracing::info!(lost, "capture ends"),
+    }
     outcome?;
     (&mut &*client).write_all(end_record(lost).as_bytes())
 }
@@ -200,15 +214,21 @@ fn forward(client: &UnixStream, readers: &mut [TapReader], shared: &Shared) -> i
     }
 }
 
-/// Forwards what waits in one ring: whole records, so that those of several reactors do not mix.
+/// Forwards what waits in one ring: whole records, so that those of several reactors do not mix. `TimedOut`: the client takes nothing.
 fn forward_waiting(mut client: &UnixStream, reader: &mut TapReader, shared: &Shared) -> io::Result<usize> {
     let waiting = reader.waiting();
     let mut left = waiting;
+    let mut took = Instant::now();
     while left > 0 {
-        left -= reader.read(left, |bytes| match client.write(bytes) {
+        let taken = reader.read(left, |bytes| match client.write(bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock && !shared.stop.load(Ordering::SeqCst) => Ok(0),
             written => written,
         })?;
+        if taken > 0 {
+            (left, took) = (left - taken, Instant::now());
+        } else if took.elapsed() > shared.taking_patience {
+            return Err(ErrorKind::TimedOut.into());
+        }
     }
     Ok(waiting)
 }

@@ -5,6 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// A flag that SIGINT and SIGTERM raise.
+pub fn on_signals() -> Result<Arc<AtomicBool>, Exit> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&signalled))
+            .map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
+    }
+    Ok(signalled)
+}
+
 /// See the module.
 pub struct Ends {
     signalled: Arc<AtomicBool>,
@@ -13,14 +23,11 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// SIGINT and SIGTERM end it besides the limits.
-    pub fn new(duration: Option<Duration>, packets: Option<u64>) -> Result<Ends, Exit> {
-        let signalled = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-            signal_hook::flag::register(signal, Arc::clone(&signalled))
-                .map_err(|error| Exit::Host(format!("cannot handle signals: {error}")))?;
-        }
-        Ok(Ends { signalled, until: duration.map(|duration| Instant::now() + duration), packets_max: packets.unwrap_or(u64::MAX) })
+    /// Of a capture that begins at this moment.
+    pub fn begin(signalled: Arc<AtomicBool>, duration: Option<Duration>, packets: Option<u64>) -> Ends {
+        // A time beyond what the clock can tell never comes.
+        let until = duration.and_then(|duration| Instant::now().checked_add(duration));
+        Ends { signalled, until, packets_max: packets.unwrap_or(u64::MAX) }
     }
 
     /// Why it is time to end after so many packets.

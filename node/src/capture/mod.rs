@@ -43,13 +43,13 @@ pub struct CaptureArgs {
     /// The running validator's directory (the one with `samara.toml`).
     #[arg(long)]
     pub dir: PathBuf,
-    /// File to write; `-` is standard output, for `| wireshark -k -i -`.
+    /// File to write, made anew if it is there; `-` is standard output, for `| wireshark -k -i -`.
     #[arg(long, value_name = "FILE.pcapng")]
     pub out: PathBuf,
     /// Record messages in the clear instead of sealed datagrams (no keys are written either way).
     #[arg(long)]
     pub decrypted: bool,
-    /// End after this time; at Ctrl-C if not given.
+    /// End so long after the validator's answer; at Ctrl-C if not given.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// End after so many packets.
@@ -87,9 +87,11 @@ pub fn command(args: &CaptureArgs) -> Result<(), Exit> {
         ring_bytes: args.ring,
         filter: filter::parse(&args.filter, args.direction)?,
     };
-    let ends = Ends::new(args.duration, args.packets)?;
+    writer::check(&args.out)?;
+    let signalled = ends::on_signals()?;
     let find = || crate::inspect::layout(&args.dir).map(|layout| layout.door);
-    let mut source = Source::connect(find, &request, args.wait, &ends)?;
+    let mut source = Source::connect(find, &request, args.wait, &signalled)?;
+    let ends = Ends::begin(signalled, args.duration, args.packets);
     let out = writer::create(&args.out)?;
     let totals = writer::write(&mut source, out, args.decrypted, args.snaplen, ends)?;
     report(args, &totals, source.hello());

@@ -1,13 +1,13 @@
 //! The capturing side of the door: connects, asks, and takes records apart.
 
 use super::door::{ShortPath, hang_up};
-use super::ends::Ends;
 use super::protocol::{Answer, END, Hello, LINE_BYTES_MAX, Request, record_bytes, split_record};
 use crate::exit::Exit;
 use samara_dataplane::tap::RecordHeader;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often limits and signals are looked at while nothing comes.
@@ -38,18 +38,18 @@ pub enum Next<'a> {
 }
 
 impl Source {
-    /// Connects to the door that `find` finds, for `wait` if it is not there yet, and begins the capture.
+    /// Connects to the door that `find` finds, for `wait` or until `signalled` if it is not there yet, and begins the capture.
     pub fn connect(
         find: impl Fn() -> Result<PathBuf, Exit>,
         request: &Request,
         wait: Option<Duration>,
-        ends: &Ends,
+        signalled: &AtomicBool,
     ) -> Result<Source, Exit> {
-        let until = wait.map(|wait| Instant::now() + wait);
+        let (began, wait) = (Instant::now(), wait.unwrap_or_default());
         let (stream, path) = loop {
             match find().and_then(|path| Ok((knock(&path)?, path))) {
                 Ok(connected) => break connected,
-                Err(Exit::Usage(_)) if until.is_some_and(|until| Instant::now() < until) && ends.reached(0).is_none() => {
+                Err(Exit::Usage(_)) if began.elapsed() < wait && !signalled.load(Ordering::Relaxed) => {
                     std::thread::sleep(LOOK / 10);
                 }
                 Err(exit) => return Err(exit),

@@ -13,6 +13,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
@@ -31,7 +33,7 @@ fn door(directory: &Path) -> (Door, Tap, PathBuf) {
 }
 
 fn connect(path: &Path, request: &Request) -> Result<Source, crate::exit::Exit> {
-    Source::connect(|| Ok(path.to_owned()), request, None, &Ends::new(None, None).unwrap())
+    Source::connect(|| Ok(path.to_owned()), request, None, &AtomicBool::new(false))
 }
 
 /// Whatever comes until the end.
@@ -103,15 +105,75 @@ fn a_validator_that_stops_ends_its_captures() {
 }
 
 #[test]
-fn a_file_that_was_open_to_everybody_is_its_owners_before_anything_is_in_it() {
+fn a_capture_that_takes_nothing_loses_its_place_and_one_with_nothing_to_take_keeps_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, mut tap) = (directory.path().join("door.sock"), Tap::default());
+    let _door = Door::with_patience(&path, vec![tap.handle()], about(), Duration::ZERO).unwrap();
+    let mut datagram = |count: usize| {
+        tap.refresh();
+        (0..count).for_each(|_| tap.leaving_session(([10, 0, 0, 1], 7).into(), &[1; 90]));
+    };
+    let mut stopped = connect(&path, &REQUEST).unwrap();
+    assert!(connect(&path, &REQUEST).err().unwrap().to_string().contains("another capture"), "nothing was there to be taken");
+    datagram(1);
+    while match stopped.next_record().unwrap() {
+        Next::Record(..) => false,
+        Next::Quiet => true,
+        Next::End(_) => panic!("an idle capture lost its place"),
+    } {}
+    // From here on it reads no more.
+    let began = Instant::now();
+    while connect(&path, &REQUEST).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(60), "a capture that takes nothing keeps its place");
+        datagram(100);
+    }
+}
+
+#[test]
+fn a_file_that_was_there_is_made_anew_and_who_holds_the_old_one_reads_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("old.pcapng");
     std::fs::write(&path, "old").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    drop(super::writer::create(&path).unwrap());
-    let metadata = std::fs::metadata(&path).unwrap();
-    assert_eq!((metadata.permissions().mode() & 0o777, metadata.len()), (0o600, 0));
-    super::writer::create(Path::new("/dev/null")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut held = std::fs::File::open(&path).unwrap();
+    super::writer::create(&path).unwrap().write_all(b"plaintext").unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut read = String::new();
+    held.read_to_string(&mut read).unwrap();
+    assert_eq!((read.as_str(), std::fs::read(&path).unwrap().as_slice()), ("old", &b"plaintext"[..]));
+}
+
+#[test]
+fn links_pipes_devices_and_directories_are_not_written_to() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("theirs"), "theirs").unwrap();
+    std::os::unix::fs::symlink(path("theirs"), path("link")).unwrap();
+    std::os::unix::fs::symlink(path("nowhere"), path("dangling")).unwrap();
+    mkfifoat(CWD, path("pipe"), Mode::RWXU).unwrap();
+    for (out, what) in [
+        (path("link"), "a symbolic link"),
+        (path("dangling"), "a symbolic link"),
+        (path("pipe"), "no regular file"),
+        (directory.path().to_owned(), "no regular file"),
+        ("/dev/null".into(), "no regular file"),
+    ] {
+        let before = std::fs::symlink_metadata(&out).unwrap().file_type();
+        for refused in [super::writer::check(&out).err(), super::writer::create(&out).err()] {
+            let refused = refused.unwrap_or_else(|| panic!("{} is taken", out.display()));
+            assert!(refused.code() == 2 && refused.to_string().contains(what), "{refused}");
+        }
+        assert_eq!(std::fs::symlink_metadata(&out).unwrap().file_type(), before);
+    }
+    assert_eq!(std::fs::read(path("theirs")).unwrap(), b"theirs");
+    assert!(!path("nowhere").exists());
+}
+
+#[test]
+fn the_time_of_a_capture_may_be_longer_than_any_clock() {
+    let after = |duration| Ends::begin(Arc::new(AtomicBool::new(false)), Some(duration), None).reached(0);
+    assert_eq!((after(Duration::ZERO), after(Duration::MAX)), (Some("the time asked for"), None));
 }
 
 #[test]
@@ -187,10 +249,19 @@ fn comments_say_what_the_validator_knew() {
 }
 
 #[test]
-fn waiting_for_a_validator_ends_when_the_time_is_over() {
+fn waiting_for_a_validator_ends_when_the_time_is_over_or_with_a_signal() {
     let directory = tempfile::tempdir().unwrap();
-    let ends = Ends::new(None, None).unwrap();
-    let find = || Ok(directory.path().join("door.sock"));
-    let refused = Source::connect(find, &REQUEST, Some(Duration::from_millis(30)), &ends).err().unwrap();
-    assert_eq!(refused.code(), 2);
+    let looks = std::cell::Cell::new(0);
+    let find = || {
+        looks.set(looks.get() + 1);
+        Ok(directory.path().join("door.sock"))
+    };
+    let refused = |wait, signalled| {
+        looks.set(0);
+        let code = Source::connect(find, &REQUEST, Some(wait), &AtomicBool::new(signalled)).err().unwrap().code();
+        (code, looks.get())
+    };
+    assert_eq!(refused(Duration::from_secs(10), true), (2, 1), "a signal ends the wait at the next look");
+    let (code, looks) = refused(Duration::from_millis(30), false);
+    assert!(code == 2 && looks > 1, "{looks} looks");
 }

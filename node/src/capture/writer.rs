@@ -11,9 +11,9 @@ use samara_dataplane::session::DropReason;
 use samara_dataplane::tap::{Direction, NO_PEER, RecordHeader, Verdict};
 use samara_types::MessageKind;
 use serde_json::json;
-use std::fs::{OpenOptions, Permissions};
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Largest IP and UDP headers in front of a datagram.
@@ -43,20 +43,39 @@ impl Totals {
     }
 }
 
-/// Opens the file for writing, readable by its owner only; standard output for `-`.
+/// Whether [`create`] may take this path: nothing is there, or a regular file. A link might lead the messages of a validator anywhere, and of a pipe
+/// or a device nobody knows who reads it.
+pub fn check(path: &Path) -> Result<(), Exit> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if is_stdout(path) || there.is_file() => Ok(()),
+        Ok(there) => {
+            let what = if there.is_symlink() { "a symbolic link" } else { "no regular file" };
+            Err(Exit::bad("--out", path.display(), format!("a file, or - for a pipe (this is {what})")))
+        }
+        // What else is wrong shows when it is made.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Makes the file anew, readable by its owner only; standard output for `-`. A file that was there goes: whoever holds it open or owns it would read
+/// along.
 pub fn create(path: &Path) -> Result<Box<dyn Write>, Exit> {
-    if path.as_os_str() == "-" {
+    if is_stdout(path) {
         return Ok(Box::new(io::stdout().lock()));
     }
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).and_then(|file| {
-        // It may have been there, open to everybody. Of a pipe or a device nothing is kept.
-        if file.metadata()?.is_file() {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-        }
-        Ok(file)
-    });
+    check(path)?;
+    let removed = match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    // `create_new` follows no link, should there be one by now.
+    let made = removed.and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
     let file = made.map_err(|error| Exit::bad("--out", path.display(), format!("a file that can be written ({error})")))?;
     Ok(Box::new(file))
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 /// Writes records until an end.

@@ -61,7 +61,7 @@ impl Create {
     }
 
     /// Refuses weights that break a quorum guard, naming the argument.
-    fn check_stakes(&self) -> Result<(), Exit> {
+    pub fn check_stakes(&self) -> Result<(), Exit> {
         let refuse = |error: SetError| {
             let named = self.fault_stake.filter(|_| matches!(error, SetError::Fault { .. }));
             let argument = named.map_or_else(|| format!("--stakes = {}", list(&self.stakes)), |fault| format!("--fault-stake = {fault}"));

@@ -17,6 +17,8 @@ use crate::load::outcome::{Door, Outcome};
 use crate::load::source::{Content, check_size};
 use crate::run::newest;
 use samara_types::digest::hex;
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,6 +32,8 @@ const DURATION: Duration = Duration::from_secs(20);
 const DRAIN: Duration = Duration::from_secs(20);
 /// Longest run with `--blocks`.
 const BLOCKS_TIMEOUT: Duration = Duration::from_secs(3600);
+/// In the data directory, locked by the localnet that uses it, whose process id it holds.
+const LOCK_FILE: &str = "localnet.lock";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
@@ -62,8 +66,8 @@ impl Course {
     /// One run, on `lan` if the chain lives on such a network, or on one made for it. This thread stays where clients are.
     pub(super) fn run(&self, args: &LocalnetArgs, lan: Option<&Lan>) -> Result<(Report, Place), Exit> {
         let tx_size = check_size(args.tx_size)?;
-        let place = Place::choose(args);
-        let genesis = chain(args, &place)?;
+        let mut place = Place::choose(args);
+        let genesis = chain(args, &mut place)?;
         let duration = if args.blocks.is_some() { None } else { Some(args.duration.unwrap_or(DURATION)) };
         let schedule = Schedule::new(&args.kill, &args.restart, genesis.set.len(), duration)?;
         crate::keys::make_directory("--report", &place.report)?;
@@ -104,6 +108,8 @@ pub(super) struct Place {
     pub(super) report: PathBuf,
     data: PathBuf,
     temporary: bool,
+    /// Held while this localnet uses the data.
+    lock: Option<File>,
 }
 
 impl Place {
@@ -111,7 +117,28 @@ impl Place {
         let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let report = args.report.clone().unwrap_or_else(|| PathBuf::from(format!("samara-report-{seconds}")));
         let data = args.dir.clone().unwrap_or_else(|| report.join("data"));
-        Place { temporary: args.dir.is_none(), report, data }
+        Place { temporary: args.dir.is_none(), report, data, lock: None }
+    }
+
+    /// Makes the data directory, and keeps other localnets out of it until this value goes or the process ends, however it does.
+    fn lock(&mut self) -> Result<(), Exit> {
+        let key = if self.temporary { "--report" } else { "--dir" };
+        let bad = |allowed: String| Exit::bad(key, self.data.display(), allowed);
+        crate::keys::make_directory(key, &self.data)?;
+        let opened = File::options().read(true).write(true).create(true).truncate(false).open(self.data.join(LOCK_FILE));
+        let mut file = opened.map_err(|error| bad(format!("a directory that can be written to ({error})")))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::io::read_to_string(&file).unwrap_or_default();
+                return Err(bad(format!("a directory of its own: this one is in use by another localnet (pid {})", holder.trim())));
+            }
+            Err(TryLockError::Error(error)) => return Err(bad(format!("a directory whose files can be locked ({error})"))),
+        }
+        // For the other one's error only.
+        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        self.lock = Some(file);
+        Ok(())
     }
 
     /// Logs stay in the report directory when the data goes.
@@ -133,8 +160,8 @@ impl Place {
     }
 }
 
-/// The chain in the data directory, or a new one.
-fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
+/// The chain in the data directory, or a new one. The directory is locked before anything in it is changed.
+fn chain(args: &LocalnetArgs, place: &mut Place) -> Result<Genesis, Exit> {
     let path = place.data.join(GENESIS_FILE);
     if !path.exists() {
         let validators = args.validators.unwrap_or(VALIDATORS);
@@ -147,6 +174,8 @@ fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
         }
         create.transport = args.transport;
         create.name = "localnet".into();
+        create.check_stakes()?;
+        place.lock()?;
         return create.write(&place.data);
     }
     let genesis = Genesis::load(&path)?;
@@ -165,6 +194,7 @@ fn chain(args: &LocalnetArgs, place: &Place) -> Result<Genesis, Exit> {
             "a chain begun with --transport xdp or --namespaces: the addresses are in its genesis",
         ));
     }
+    place.lock()?;
     let votes: Vec<PathBuf> =
         (0..genesis.set.len()).map(|index| Layout::new(&validator_directory(&place.data, index).join("data")).votes).collect();
     newest::trust_all_or_none(votes.iter().map(PathBuf::as_path)).map_err(Exit::failed)?;
@@ -444,12 +474,29 @@ mod tests {
     fn a_directory_with_a_chain_is_continued_and_contradictions_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let line = format!("samara localnet --dir {}", directory.path().display());
-        let made = chain(&args(&format!("{line} --validators 7")), &Place::choose(&args(&line))).unwrap();
-        assert_eq!(chain(&args(&line), &Place::choose(&args(&line))).unwrap(), made, "continued");
+        let made = chain(&args(&format!("{line} --validators 7")), &mut Place::choose(&args(&line))).unwrap();
+        assert_eq!(chain(&args(&line), &mut Place::choose(&args(&line))).unwrap(), made, "continued");
         for (more, expected) in [(" --validators 6", "--validators = 6: allowed is 7"), (" --block-size 64K", "genesis.toml fixes them")] {
-            let exit = chain(&args(&(line.clone() + more)), &Place::choose(&args(&line))).unwrap_err();
+            let exit = chain(&args(&(line.clone() + more)), &mut Place::choose(&args(&line))).unwrap_err();
             assert!(exit.code() == 2 && exit.to_string().contains(expected), "{exit}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_one_localnets_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let line = format!("samara localnet --dir {}", directory.path().display());
+        let mut first = Place::choose(&args(&line));
+        chain(&args(&line), &mut first).unwrap();
+        let refused = chain(&args(&line), &mut Place::choose(&args(&line))).unwrap_err();
+        let expected = format!("in use by another localnet (pid {})", std::process::id());
+        assert!(refused.code() == 2 && refused.to_string().contains(&expected), "{refused}");
+        drop(first);
+        chain(&args(&line), &mut Place::choose(&args(&line))).expect("the lock goes with its holder");
+        let (new, stakes) = (directory.path().join("new"), " --validators 6 --stakes 3,1,1,1,1,1");
+        let line = format!("samara localnet --dir {}{stakes}", new.display());
+        chain(&args(&line), &mut Place::choose(&args(&line))).unwrap_err();
+        assert!(!new.exists(), "what is refused for its arguments makes nothing");
     }
 
     #[test]
@@ -467,7 +514,7 @@ mod tests {
     fn survivors_that_stop_and_a_return_without_catch_up_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let line = format!("samara localnet --dir {}", directory.path().display());
-        let genesis = chain(&args(&line), &Place::choose(&args(&line))).unwrap();
+        let genesis = chain(&args(&line), &mut Place::choose(&args(&line))).unwrap();
         let at = |text| parse_at(text).unwrap();
         let kills = Schedule::new(&[at("2@8s")], &[at("2@16s")], 6, None).unwrap();
         let door = |gap_ms: u64, caught_up_ms: Option<u64>| {

@@ -28,6 +28,8 @@ const BURST_MAX: usize = 64;
 /// Longest silence of a capture. The machine runs every timer of it, some thousands a second, so one of a year (two files merged, a clock that was set)
 /// would take days.
 const SILENCE_MAX_NS: u64 = 3_600_000_000_000;
+/// Longest time from the first received message to the last: many silences add up to the same.
+const SPAN_MAX_NS: u64 = 24 * SILENCE_MAX_NS;
 /// A deadline that does not move with a tick is looked at again after this.
 const TICK: Nanos = Nanos(100_000);
 /// Blocks stored at once.
@@ -111,7 +113,7 @@ fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option
             burst.extend(next.take());
             next = next_received(&mut tape, genesis)?;
         }
-        check_silence(heard_ns, last_ns(&burst)).map_err(|allowed| Exit::bad("FILE", args.file.display(), allowed))?;
+        check_time(first_ns, heard_ns, last_ns(&burst)).map_err(|allowed| Exit::bad("FILE", args.file.display(), allowed))?;
         heard_ns = heard_ns.max(last_ns(&burst));
         pace.wait(last_ns(&burst));
         player.play(&burst)?;
@@ -119,16 +121,22 @@ fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option
     player.finish(tape, pace)
 }
 
-fn check_silence(heard_ns: u64, now_ns: u64) -> Result<(), String> {
-    let silence = Duration::from_nanos(now_ns.saturating_sub(heard_ns));
-    if silence <= Duration::from_nanos(SILENCE_MAX_NS) {
-        return Ok(());
-    }
+/// Whether the machine can be taken from the time last heard of to the next.
+fn check_time(first_ns: u64, heard_ns: u64, now_ns: u64) -> Result<(), String> {
+    let after = |from_ns| Duration::from_nanos(now_ns.saturating_sub(from_ns));
     let at = Duration::from_nanos(now_ns).as_secs();
-    Err(format!(
-        "a capture silent for 3600 s at most; this one is for {} s, until {at} s after 1970: split it there (editcap -A, -B)",
-        silence.as_secs()
-    ))
+    let refused = |what: &str, max_ns, is: Duration| {
+        let max = Duration::from_nanos(max_ns).as_secs();
+        Err(format!(
+            "a capture {what} for {max} s at most; this one is for {} s, until {at} s after 1970: split it there (editcap -A, -B)",
+            is.as_secs()
+        ))
+    };
+    match (after(heard_ns), after(first_ns)) {
+        (silent, _) if silent > Duration::from_nanos(SILENCE_MAX_NS) => refused("silent", SILENCE_MAX_NS, silent),
+        (_, lasts) if lasts > Duration::from_nanos(SPAN_MAX_NS) => refused("lasting", SPAN_MAX_NS, lasts),
+        _ => Ok(()),
+    }
 }
 
 fn last_ns(burst: &[Taped]) -> u64 {
@@ -313,10 +321,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_hour_of_silence_is_replayed_and_more_is_refused() {
+    fn an_hour_of_silence_and_a_day_in_all_are_replayed_and_more_is_refused() {
         let hour = 3_600_000_000_000;
-        assert_eq!((check_silence(5, 5 + hour), check_silence(hour, 5)), (Ok(()), Ok(())));
-        assert!(check_silence(5, 6 + hour).unwrap_err().contains("is for 3600 s, until 3600 s after 1970"));
-        assert!(check_silence(0, u64::MAX).is_err());
+        let silence = |heard_ns, now_ns| check_time(heard_ns, heard_ns, now_ns);
+        assert_eq!((silence(5, 5 + hour), silence(hour, 5)), (Ok(()), Ok(())));
+        assert!(silence(5, 6 + hour).unwrap_err().contains("silent for 3600 s at most; this one is for 3600 s, until 3600 s after 1970"));
+        assert!(silence(0, u64::MAX).is_err());
+        // No silence is too long, and all together are.
+        let mut heard_ns = 7;
+        for _ in 0..24 {
+            assert_eq!(check_time(7, heard_ns, heard_ns + hour), Ok(()));
+            heard_ns += hour;
+        }
+        let refused = check_time(7, heard_ns, heard_ns + 1).unwrap_err();
+        assert!(refused.contains("lasting for 86400 s at most; this one is for 86400 s"), "{refused}");
     }
 }

@@ -10,6 +10,8 @@ use std::time::Instant;
 
 /// States of one exploration before it is cut off: some 100 bytes each.
 const STATES_MAX: usize = 40_000_000;
+/// Views, if the command line does not say.
+const VIEWS: u8 = 3;
 
 struct Row {
     bound: Bound,
@@ -22,7 +24,7 @@ pub fn command(args: &SimArgs) -> Result<(), Exit> {
     let mutant =
         args.mutant.as_deref().map(|name| Mutant::find(name).ok_or_else(|| Exit::bad("mutant", name, "the name of a planted bug")));
     let mutant = mutant.transpose()?;
-    let rows: Vec<Row> = bounds(args.views.into(), mutant).map(run).collect();
+    let rows: Vec<Row> = bounds(args.views.unwrap_or(VIEWS).into(), mutant).map(run).collect();
     if args.json {
         println!("{}", json!({ "exhaustive": rows.iter().map(Row::json).collect::<Vec<_>>() }));
     } else {

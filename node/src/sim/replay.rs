@@ -23,6 +23,9 @@ pub fn command(path: &Path, args: &SimArgs) -> Result<(), Exit> {
     if bytes.starts_with(&samara_validator::input_log::MAGIC) {
         return super::inputs::command(path, &bytes, args);
     }
+    if let Some(dir) = &args.dir {
+        return Err(Exit::bad("--dir", dir.display(), "with the inputs of a validator: a plan has no directory"));
+    }
     let text = String::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
     let file = PlanFile::parse(&text).map_err(bad)?;
     let started = Instant::now();

@@ -21,7 +21,7 @@ pub fn command(wanted: &Wanted, args: &SimArgs) -> Result<(), Exit> {
     let Some(shrunk) = shrink(&plan, RUNS_MAX, &mut kit) else {
         return Err(Exit::failed(format!("seed {seed} of {} breaks no promise: there is nothing to make smaller", plan.name)));
     };
-    let path = keep(&args.report, &format!("{}-{seed}-small", plan.name), &shrunk.plan, &shrunk.outcome)?;
+    let path = keep(args.report(), &format!("{}-{seed}-small", plan.name), &shrunk.plan, &shrunk.outcome)?;
     let broken: Vec<_> = shrunk.outcome.violations.iter().map(|violation| violation.promise.as_str()).collect();
     let story = story(&shrunk, LINES_MAX, &mut kit);
     if args.json {

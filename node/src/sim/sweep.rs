@@ -17,7 +17,7 @@ const EXPECTED: &str = "expected";
 
 /// Runs the seeds; broken promises and unmet expectations are a failed run.
 pub fn command(wanted: &Wanted, args: &SimArgs) -> Result<(), Exit> {
-    let (first, count) = args.seed.map_or((args.first, args.seeds.unwrap_or(SEEDS)), |seed| (seed, 1));
+    let (first, count) = args.seed.map_or((args.first.unwrap_or(0), args.seeds.unwrap_or(SEEDS)), |seed| (seed, 1));
     if first.checked_add(count - 1).is_none() {
         return Err(Exit::bad("--first", first, format!("so that {count} seeds end at {} at most", u64::MAX)));
     }
@@ -59,7 +59,7 @@ fn show_failures(wanted: &Wanted, outcomes: &[Outcome], args: &SimArgs) {
     for outcome in outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).take(FAILURES_SHOWN) {
         let plan = wanted.plan(outcome.seed);
         eprintln!("{}", report::failure(&plan, outcome));
-        match keep(&args.report, &format!("{}-{}", plan.name, outcome.seed), &plan, outcome) {
+        match keep(args.report(), &format!("{}-{}", plan.name, outcome.seed), &plan, outcome) {
             Ok(path) => eprintln!("  again: samara sim --replay {}", path.display()),
             Err(error) => eprintln!("  its plan is not kept: {error}"),
         }

@@ -6,6 +6,7 @@
 use super::cases::{Case, Dress, Size};
 use super::net::{Net, Side, on_a_thread};
 use crate::exit::{Exit, one_line};
+use crate::keys::make_directory;
 use crate::localnet::process::Process;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -51,13 +52,13 @@ impl Floor {
     /// Takes `xdp` from `directory` if it is compiled there, or compiles `xdp.c` of there into `work`.
     pub fn prepare(directory: &Path, work: &Path) -> Result<Floor, Exit> {
         let logs = work.to_path_buf();
-        let ready = directory.join("xdp");
+        let (ready, source) = (directory.join("xdp"), directory.join("xdp.c"));
+        if !ready.is_file() && !source.is_file() {
+            return Err(Exit::bad("--floor", directory.display(), "a directory with xdp.c, or with xdp compiled"));
+        }
+        make_directory("--report", work)?;
         if ready.is_file() {
             return Ok(Floor { xdp: ready, logs });
-        }
-        let source = directory.join("xdp.c");
-        if !source.is_file() {
-            return Err(Exit::bad("--floor", directory.display(), "a directory with xdp.c, or with xdp compiled"));
         }
         let xdp = work.join("floor-xdp");
         let output = Command::new("cc").args(["-O2", "-pthread"]).arg(&source).arg("-o").arg(&xdp).args(["-lxdp", "-lbpf"]).output();

@@ -21,6 +21,7 @@ mod talk;
 mod wire;
 
 use crate::exit::Exit;
+use crate::keys::make_directory;
 use crate::units::parse_duration;
 use cases::{Case, Rung};
 use clap::Args;
@@ -46,8 +47,8 @@ pub struct DataplaneArgs {
     /// Directory of the C floor (xdp.c, or xdp compiled): adds rows with it as rival.
     #[arg(long, value_name = "DIR")]
     pub floor: Option<PathBuf>,
-    /// Time of one measurement; a row is `--rounds` of them.
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_duration)]
+    /// Time of one measurement, 10ms to 10m; a row is `--rounds` of them.
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_time)]
     pub time: Duration,
     /// Rounds in which all rungs take turns.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -63,16 +64,27 @@ pub struct DataplaneArgs {
     pub json: bool,
 }
 
+/// `--time`: long enough for a figure, and short enough that it comes.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_millis(10)..=Duration::from_secs(600);
+    parse_duration(text).ok().filter(|time| range.contains(time)).ok_or_else(|| "10ms to 10m".into())
+}
+
 /// The command.
 pub fn command(args: &DataplaneArgs) -> Result<(), Exit> {
     let (rungs, cases) = (named(&args.rungs, "--rungs", Rung::ALL.to_vec())?, named(&args.cases, "--cases", Case::all())?);
+    if !args.rungs.is_empty() && !args.cases.is_empty() {
+        check_pairs(&rungs, &cases)?;
+    }
     let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let directory = args.report.clone().unwrap_or_else(|| PathBuf::from(format!("samara-report-{seconds}")));
+    check_report(&directory)?;
     let mut bench = Bench::prepare(args, rungs, &directory)?;
     for case in cases {
         bench.measure(case)?;
     }
     let document = bench.document()?;
+    make_directory("--report", &directory)?;
     document.write(&directory, &bench.series)?;
     if args.json {
         println!("{}", serde_json::to_string(&document).expect("rows are plain data"));
@@ -87,6 +99,35 @@ fn named<T: std::str::FromStr<Err = String>>(names: &[String], flag: &str, all: 
     let parse = |name: &String| name.parse().map_err(|allowed| Exit::bad(flag, name, allowed));
     let given: Vec<T> = names.iter().map(parse).collect::<Result<_, _>>()?;
     Ok(if given.is_empty() { all } else { given })
+}
+
+/// What is asked for by name is measured: each rung has one of the cases, each case is had by one of the rungs.
+fn check_pairs(rungs: &[Rung], cases: &[Case]) -> Result<(), Exit> {
+    let list = |names: Vec<String>| names.join(", ");
+    if let Some(rung) = rungs.iter().find(|rung| !cases.iter().any(|case| case.applies(**rung))) {
+        let has = Case::all().iter().filter(|case| case.applies(*rung)).map(Case::to_string).collect();
+        return Err(Exit::bad("--cases", list(cases.iter().map(Case::to_string).collect()), format!("with --rungs {rung}: {}", list(has))));
+    }
+    if let Some(case) = cases.iter().find(|case| !rungs.iter().any(|rung| case.applies(*rung))) {
+        let have = Rung::ALL.iter().filter(|rung| case.applies(**rung)).map(Rung::to_string).collect();
+        return Err(Exit::bad(
+            "--rungs",
+            list(rungs.iter().map(Rung::to_string).collect()),
+            format!("with --cases {case}: {}", list(have)),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the report can be written, before anything is measured. A directory that is made for this look goes again: it stays when there is
+/// something in it.
+fn check_report(directory: &Path) -> Result<(), Exit> {
+    let was_there = directory.exists();
+    make_directory("--report", directory)?;
+    if was_there {
+        return Ok(());
+    }
+    std::fs::remove_dir(directory).map_err(|error| Exit::failed(format!("{}: {error}", directory.display())))
 }
 
 /// A run: where, what, and what was found.
@@ -123,7 +164,6 @@ impl Bench {
             }
         }
         skipped.iter().for_each(|skipped| eprintln!("rung {} is not measured: {}", skipped.rung, skipped.reason));
-        std::fs::create_dir_all(directory).map_err(|error| Exit::bad("--report", directory.display(), format!("a directory ({error})")))?;
         let floor = args.floor.as_deref().map(|floor| Floor::prepare(floor, directory)).transpose()?;
         let (time, rounds) = if args.smoke { (Duration::from_millis(50), 1) } else { (args.time, usize::from(args.rounds)) };
         let (series, floor_figures, capacities) = (Vec::new(), Vec::new(), BTreeMap::new());

@@ -4,8 +4,9 @@ use super::LINKTYPE_RAW;
 use pcap_parser::pcapng::{Block, OptionCode, PcapNGOption};
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError, PcapNGReader};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Largest block: a packet with its options is far below.
@@ -47,9 +48,14 @@ pub struct Captured {
     pub interface: String,
 }
 
-/// Opens a file.
+/// Opens a regular file: a replay reads it more than once, and of a pipe there is only one reading.
 pub fn open(path: &Path) -> Result<Capture<File>, String> {
-    let file = File::open(path).map_err(|error| format!("a readable file ({error})"))?;
+    // Without O_NONBLOCK opening a pipe waits for a writer.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| format!("a readable file ({error})"))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err("a regular file: it is read more than once (write what comes from a pipe into a file first)".into());
+    }
     Capture::new(file)
 }
 
