@@ -163,8 +163,8 @@ counters! {
     xdp_received: 2;
     /// AF_XDP only: datagrams sent through the kernel socket, by [`Detour`].
     xdp_detours: Detour::ALL.len();
-    /// AF_XDP only: datagrams lost at the rings: no frame, ring full, refused by the device.
-    xdp_lost: 3;
+    /// AF_XDP only: datagrams lost at the rings: no frame or longer than one, ring full, of a forged source, refused by the device.
+    xdp_lost: 4;
     /// AF_XDP only: bad descriptors, refused descriptors, bad indices, wake-up calls that found no link, failed readings of the routing tables.
     xdp_faults: 5;
     /// AF_XDP only: wake-up calls for sending.
@@ -222,7 +222,7 @@ impl HotSnapshot {
             .zip(self.xdp_detours)
             .for_each(|(reason, count)| visit("xdp_detours", &[("reason", reason.label())], count));
         ["ring", "kernel"].into_iter().zip(self.xdp_received).for_each(|(path, count)| visit("xdp_received", &[("path", path)], count));
-        let lost = ["receive_no_frame", "receive_ring_full", "send_device"];
+        let lost = ["receive_no_frame", "receive_ring_full", "receive_forged", "send_device"];
         lost.into_iter().zip(self.xdp_lost).for_each(|(reason, count)| visit("xdp_lost", &[("reason", reason)], count));
         let faults = ["descriptor", "descriptor_refused", "index", "link", "netlink"];
         faults.into_iter().zip(self.xdp_faults).for_each(|(kind, count)| visit("xdp_faults", &[("kind", kind)], count));
@@ -262,7 +262,7 @@ impl HotSnapshot {
         self.xdp_link = LinkState::ALL.map(|state| u64::from(state == xdp.link));
         self.xdp_received = [xdp.rx_ring, xdp.rx_kernel];
         self.xdp_detours = xdp.tx_detour;
-        self.xdp_lost = [xdp.rx_drop_no_frame, xdp.rx_drop_ring_full, xdp.tx_drop_device];
+        self.xdp_lost = [xdp.rx_drop_no_frame, xdp.rx_drop_ring_full, xdp.rx_drop_forged, xdp.tx_drop_device];
         self.xdp_faults = [xdp.descriptors_bad, xdp.descriptors_refused, xdp.indices_bad, xdp.link_errors, xdp.netlink_failures];
         self.xdp_wakeups = [xdp.kicks];
         self.xdp_next_hops = [xdp.templates];
@@ -287,7 +287,7 @@ mod tests {
     fn what_af_xdp_counts_stands_under_its_own_label() {
         let mut tx_detour = [0; Detour::ALL.len()];
         tx_detour[Detour::Down as usize] = 11;
-        let (rx_ring, rx_kernel, rx_drop_no_frame, rx_drop_ring_full, tx_drop_device) = (1, 2, 3, 4, 5);
+        let (rx_ring, rx_kernel, rx_drop_no_frame, rx_drop_ring_full, tx_drop_device, rx_drop_forged) = (1, 2, 3, 4, 5, 14);
         let (descriptors_bad, descriptors_refused, indices_bad, link_errors, netlink_failures, kicks, templates) = (6, 7, 8, 9, 10, 12, 13);
         let stats = XdpStats {
             link: LinkState::Gone,
@@ -295,6 +295,7 @@ mod tests {
             rx_kernel,
             rx_drop_no_frame,
             rx_drop_ring_full,
+            rx_drop_forged,
             descriptors_bad,
             indices_bad,
             descriptors_refused,
@@ -328,6 +329,7 @@ mod tests {
             ("xdp_detours", "down", 11),
             ("xdp_wakeups", "", 12),
             ("xdp_next_hops", "", 13),
+            ("xdp_lost", "receive_forged", 14),
         ];
         assert_eq!(seen, expected);
     }

@@ -169,7 +169,7 @@ fn a_link_that_goes_down_and_up_costs_counted_datagrams_and_nothing_else() {
 }
 
 #[test]
-fn a_port_whose_interface_is_deleted_says_so_and_goes_on_through_the_kernel() {
+fn a_port_whose_interface_is_deleted_says_so_and_drops_with_a_count_what_has_no_way() {
     let Some((a, b)) = veth_pair() else { return };
     let Some((mut near, mut far)) = ports(&a, &b, 1024) else { return };
     until_direct(&mut near, &mut far, 64);
@@ -184,22 +184,67 @@ fn a_port_whose_interface_is_deleted_says_so_and_goes_on_through_the_kernel() {
     }
     assert_settled(&mut near, offered);
     assert_eq!(near.stats().tx_packets, before.tx_packets, "there is no way at all");
-    // The same names and addresses, and other interfaces for all that.
-    a.must("link add near type veth peer name far");
-    a.must(&format!("link set far netns {}", b.id()));
-    for (side, name, address) in [(&a, "near", "10.7.0.1/24"), (&b, "far", "10.7.0.2/24")] {
-        side.must(&format!("addr add {address} dev {name}"));
-        side.must(&format!("link set {name} up"));
-    }
-    let (kernel, detours) = (far.xdp_stats().rx_kernel, near.xdp_stats().tx_detour[Detour::OtherInterface as usize]);
-    until("a datagram through the kernel, once the tables are news", || {
-        offer(&mut near, 64, far.local_addr());
+}
+
+/// What was made of the interfaces under two ports that talked; the ports were not asked meanwhile.
+fn goes_on_through_the_kernel(what: &str, make: impl Fn(&Namespace, &Namespace)) {
+    let Some((a, b)) = veth_pair() else { return };
+    let Some((mut near, mut far)) = ports(&a, &b, 1024) else { return };
+    until_direct(&mut near, &mut far, 64);
+    let mut offered = near.stats().tx_packets + near.stats().tx_dropped();
+    make(&a, &b);
+    let (kernel, detours) = (far.xdp_stats().rx_kernel, near.xdp_stats().tx_detour[Detour::Down as usize]);
+    until(&format!("{what}: a datagram through the kernel, both ways"), || {
+        offered += u64::from(offer(&mut near, 64, far.local_addr()));
         near.flush();
         drain(&mut far);
-        far.xdp_stats().rx_kernel > kernel && near.xdp_stats().tx_detour[Detour::OtherInterface as usize] > detours
+        offer(&mut far, 64, near.local_addr());
+        far.flush();
+        let back = drain(&mut near).len();
+        far.xdp_stats().rx_kernel > kernel && near.xdp_stats().tx_detour[Detour::Down as usize] > detours && back > 0
     });
-    assert_eq!([near.xdp_stats().link, far.xdp_stats().link], [LinkState::Gone; 2], "and it stays said");
-    assert!(near.conservation().holds() && far.conservation().holds());
+    assert_eq!([near.xdp_stats().link, far.xdp_stats().link], [LinkState::Gone; 2], "{what}: and it stays said");
+    assert_settled(&mut near, offered);
+    for (side, name) in [(&a, "near"), (&b, "far")] {
+        let shown = side.output(&format!("ip -d link show {name}"));
+        assert!(!shown.contains("prog/xdp"), "{what}: a filter stayed on {name}, and what it takes no socket receives: {shown}");
+    }
+}
+
+fn address(a: &Namespace, b: &Namespace) {
+    for (side, name, number) in [(a, "near", 1), (b, "far", 2)] {
+        side.must(&format!("addr add 10.7.0.{number}/24 dev {name}"));
+        side.must(&format!("link set {name} up"));
+    }
+}
+
+#[test]
+fn an_interface_made_anew_is_another_even_with_the_same_name_address_and_number() {
+    goes_on_through_the_kernel("made anew", |a, b| {
+        a.must("link del near");
+        a.must("link add near type veth peer name far");
+        a.must(&format!("link set far netns {}", b.id()));
+        address(a, b);
+    });
+    goes_on_through_the_kernel("the same number", |a, b| {
+        let number = |side: &Namespace, name: &str| side.output(&format!("ip -o link show {name}")).split(':').next().map(String::from);
+        let (near, far) = (number(a, "near").expect("a number"), number(b, "far").expect("a number"));
+        a.must("link del near");
+        a.must(&format!("link add near index {near} type veth peer name far index {far} netns {}", b.id()));
+        address(a, b);
+    });
+}
+
+#[test]
+fn an_interface_that_was_moved_away_and_back_keeps_no_filter() {
+    goes_on_through_the_kernel("moved and back", |a, b| {
+        for (side, name) in [(a, "near"), (b, "far")] {
+            let elsewhere = Namespace::new().expect("as the two others");
+            side.must(&format!("link set {name} netns {}", elsewhere.id()));
+            elsewhere.must(&format!("link set {name} netns {}", side.id()));
+        }
+        address(a, b);
+    });
 }
 
 #[test]
@@ -338,7 +383,7 @@ fn each_queue_has_its_port() {
             came += drain(to).len();
             came == queue + 1
         });
-        assert_eq!((to.xdp_stats().rx_ring, from.xdp_stats().tx_detour), (queue as u64 + 1, [0; 7]));
+        assert_eq!((to.xdp_stats().rx_ring, from.xdp_stats().tx_detour), (queue as u64 + 1, [0; Detour::ALL.len()]));
     }
     assert_eq!(wide[0].local_addr(), wide[1].local_addr());
 }

@@ -145,18 +145,21 @@ fn interface(wish: &Wish, ip: IpAddr) -> Result<String, String> {
     }
 }
 
-/// Why datagrams from and to `ip` may not pass through the interface of that name.
+/// What of the datagrams from and to `ip` does not pass through the interface of that name. An address of loopback tells nothing: routers lead it anywhere.
 fn elsewhere(name: &str, ip: IpAddr) -> Option<String> {
-    let holders = netlink::holders(ip).unwrap_or_default();
-    let other = other(&holders, name)?;
-    let tell = "samara_xdp_received_total and samara_xdp_detours_total tell how many";
-    Some(format!("network.xdp.interface = {name:?}, and {ip} is an address of {other}: what passes there goes through the kernel ({tell})"))
+    doubt(&netlink::holders(ip).unwrap_or_default(), name)
+        .map(|what| format!("network.xdp.interface = {name:?}, and {ip} is an address of {what}"))
 }
 
-/// Who has the address, when that is neither the interface of that name nor a VLAN over it. An address of loopback tells nothing: routers lead it anywhere.
-fn other<'a>(holders: &'a [Holder], name: &str) -> Option<&'a str> {
+/// See [`elsewhere`]: nothing if the address is on the interface of that name or on a VLAN over it.
+fn doubt(holders: &[Holder], name: &str) -> Option<String> {
     let here = |holder: &Holder| holder.name == name || holder.below.as_deref() == Some(name) || holder.name == "lo";
-    holders.first().filter(|_| !holders.iter().any(here)).map(|holder| holder.name.as_str())
+    let other = holders.first().filter(|_| !holders.iter().any(here))?;
+    let tell = "samara_xdp_received_total and samara_xdp_detours_total tell how many";
+    Some(match other.members.iter().any(|member| member == name) {
+        true => format!("{}, of which it is a member: what is sent goes through the kernel", other.name),
+        false => format!("{}: what passes there goes through the kernel ({tell})", other.name),
+    })
 }
 
 /// With the line for the log.
@@ -237,12 +240,19 @@ mod tests {
 
     #[test]
     fn an_address_on_the_interface_on_a_vlan_over_it_or_on_loopback_is_no_doubt() {
-        let holder = |name: &str, below: Option<&str>| Holder { name: name.into(), is_veth: false, below: below.map(String::from) };
-        let named = |holders: &[Holder]| other(holders, "eth0").map(String::from);
+        let holder = |name: &str, below: Option<&str>| Holder {
+            name: name.into(),
+            is_veth: false,
+            below: below.map(String::from),
+            members: Vec::new(),
+        };
+        let named = |holders: &[Holder]| doubt(holders, "eth0").and_then(|what| what.split([',', ':']).next().map(String::from));
         for alike in [holder("eth0", None), holder("eth0.7", Some("eth0")), holder("lo", None)] {
             assert_eq!(named(&[holder("eth1", None), alike]), None);
         }
         assert_eq!(named(&[holder("eth1.7", Some("eth1")), holder("bond0", None)]), Some("eth1.7".into()));
+        let bond = Holder { members: vec!["eth1".into(), "eth0".into()], ..holder("bond0", None) };
+        assert!(doubt(&[bond], "eth0").is_some_and(|what| what == "bond0, of which it is a member: what is sent goes through the kernel"));
         assert_eq!(named(&[]), None, "the socket could not have been bound, or the kernel does not tell");
     }
 

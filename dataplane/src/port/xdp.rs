@@ -69,6 +69,8 @@ pub struct XdpStats {
     pub descriptors_refused: u64,
     /// Datagrams that went through the kernel socket, by reason ([`Detour::ALL`]).
     pub tx_detour: [u64; Detour::ALL.len()],
+    /// Dropped here: from a source that no packet from a network can have (RFC 1812, 5.3.7), or from an address of this host.
+    pub rx_drop_forged: u64,
     /// Dropped by the device: no carrier, or its queue was full.
     pub tx_drop_device: u64,
     /// Wake-up calls that found the link down or gone.
@@ -79,6 +81,34 @@ pub struct XdpStats {
     pub templates: u64,
     /// Readings of the routing tables that failed.
     pub netlink_failures: u64,
+}
+
+impl XdpStats {
+    /// Takes in what another port on the same interface counts.
+    pub(crate) fn add(&mut self, other: &XdpStats) {
+        let XdpStats { link: _, rx_ring, rx_kernel, rx_drop_no_frame, rx_drop_ring_full, rx_drop_forged, .. } = other;
+        let XdpStats { descriptors_bad, indices_bad, descriptors_refused, tx_detour, tx_drop_device, .. } = other;
+        let XdpStats { link_errors, kicks, templates, netlink_failures, .. } = other;
+        for (to, from) in [
+            (&mut self.rx_ring, rx_ring),
+            (&mut self.rx_kernel, rx_kernel),
+            (&mut self.rx_drop_no_frame, rx_drop_no_frame),
+            (&mut self.rx_drop_ring_full, rx_drop_ring_full),
+            (&mut self.rx_drop_forged, rx_drop_forged),
+            (&mut self.descriptors_bad, descriptors_bad),
+            (&mut self.indices_bad, indices_bad),
+            (&mut self.descriptors_refused, descriptors_refused),
+            (&mut self.tx_drop_device, tx_drop_device),
+            (&mut self.link_errors, link_errors),
+            (&mut self.kicks, kicks),
+            (&mut self.templates, templates),
+        ] {
+            *to += from;
+        }
+        self.tx_detour.iter_mut().zip(tx_detour).for_each(|(to, from)| *to += from);
+        // Both follow the same tables.
+        self.netlink_failures = self.netlink_failures.max(*netlink_failures);
+    }
 }
 
 /// A port over AF_XDP on one queue.
@@ -102,6 +132,8 @@ pub struct XdpPort {
     xdp: XdpStats,
     device_drops_due: u64,
     down: bool,
+    /// The kernel has unbound the socket, for good.
+    gone: bool,
     clock: Instant,
     next_look: Instant,
     next_poll: Instant,
@@ -203,6 +235,7 @@ impl XdpPort {
             xdp: XdpStats::default(),
             device_drops_due: 0,
             down: false,
+            gone: false,
             clock: now,
             next_look: now,
             next_poll: now,
@@ -210,6 +243,7 @@ impl XdpPort {
             attachment: Arc::clone(attachment),
             monitor: Arc::clone(monitor),
         };
+        port.take_up_tables();
         port.set_up(config, queue).map_err(|(step, source)| failed(step)(source))?;
         // A port without receive frames only sends: what arrives on its queue goes to the kernel socket, which the receiving port looks at.
         if config.port.rx_frames > 0 {
@@ -256,7 +290,8 @@ impl XdpPort {
             indices_bad: indices.iter().sum(),
             templates: self.hops.made(),
             netlink_failures: self.routes.failures(),
-            link: self.routes.tables().link_state(self.interface),
+            link: if self.gone { LinkState::Gone } else { self.routes.tables().link_state(self.interface) },
+            rx_drop_forged: self.umem.counts.forged,
             ..self.xdp
         }
     }
@@ -345,6 +380,12 @@ impl XdpPort {
             let errno = self.xsk.kick();
             let after = self.xsk.tx.unconsumed();
             match errno {
+                // A driver with zero copy says so while it resets, the kernel says so of a socket that it has unbound.
+                libc::ENXIO if self.mode != XdpMode::ZeroCopy => {
+                    self.xdp.link_errors += 1;
+                    self.lose();
+                    break;
+                }
                 libc::ENETDOWN | libc::ENXIO | libc::ENODEV | libc::EINVAL => {
                     self.xdp.link_errors += 1;
                     self.down = true;
@@ -389,6 +430,31 @@ impl XdpPort {
                     }
                 }
             }
+        }
+    }
+
+    /// News of the routing tables.
+    fn take_up_tables(&mut self) {
+        let (tables, bound) = (self.routes.tables(), self.socket.local().ip());
+        let addresses = tables.addresses.iter().map(|address| address.ip);
+        let own = if bound.is_unspecified() { addresses.collect() } else { vec![bound] };
+        let gone = tables.link_state(self.interface) == LinkState::Gone;
+        self.umem.set_own(own);
+        if gone {
+            self.lose();
+        }
+    }
+
+    /// The interface is gone and will not come back under this socket: the filter goes too, so that the kernel receives what it took, and everything is sent
+    /// through the kernel.
+    fn lose(&mut self) {
+        if !self.gone {
+            self.gone = true;
+            self.attachment.detach();
+            self.xsk.tx.publish();
+            self.reap();
+            let abandoned = self.umem.abandon_sends();
+            self.stats.count_dropped(Cause::Unreachable, abandoned);
         }
     }
 
@@ -454,7 +520,11 @@ impl Port for XdpPort {
         if to.is_ipv6() != self.socket.local().is_ipv6() {
             return self.drop_frame(frame, Cause::Family);
         }
-        match self.hops.way(&mut self.routes, self.interface, self.socket.local(), to, self.clock) {
+        if self.gone {
+            self.xdp.tx_detour[Detour::Down as usize] += 1;
+            return self.queue.push(frame, to);
+        }
+        match self.hops.way(&self.routes, self.interface, self.socket.local(), to, self.clock) {
             Way::Direct(_) if self.down => self.drop_frame(frame, Cause::Unreachable),
             Way::Direct(template) if frame.len() > template.payload_max() => self.drop_frame(frame, Cause::Oversize),
             Way::Direct(template) => self.umem.send(&mut self.xsk.tx, frame, template),
@@ -469,12 +539,16 @@ impl Port for XdpPort {
         self.umem.pool.reclaim();
         if self.umem.lent(Lease::Send) > 0 {
             self.send_ring();
+        }
+        if self.umem.lent(Lease::Send) > 0 {
             self.reap();
         }
         if !self.queue.is_empty() {
             self.send_kernel();
         }
-        self.routes.refresh();
+        if self.routes.refresh() {
+            self.take_up_tables();
+        }
     }
 
     fn wait(&mut self, timeout: Option<Duration>, wake: &[RawFd]) -> Wake {
@@ -484,7 +558,7 @@ impl Port for XdpPort {
         if self.xsk.rx.available() > 0 {
             return Wake::Port;
         }
-        let waits = self.xsk.tx.unconsumed() > 0;
+        let waits = !self.gone && self.xsk.tx.unconsumed() > 0;
         let timeout = if waits { Some(timeout.map_or(DEFERRED_SLEEP, |time| time.min(DEFERRED_SLEEP))) } else { timeout };
         let can_receive = self.receive.len() + self.umem.pool.rx_free() + self.umem.lent(Lease::Receive) > 0;
         let events = if can_receive { libc::POLLIN } else { 0 };
@@ -509,7 +583,7 @@ impl Port for XdpPort {
         let kernel = self.xsk.counts();
         PortStats {
             rx_drop_kernel: self.socket.drops() + kernel.rx_dropped + kernel.rx_ring_full,
-            rx_drop_malformed: self.stats.rx_drop_malformed + self.umem.counts.malformed,
+            rx_drop_malformed: self.stats.rx_drop_malformed + self.umem.counts.malformed + self.umem.counts.forged,
             tx_drop_unreachable: self.stats.tx_drop_unreachable + self.xdp.tx_drop_device,
             frames_lost: self.umem.pool.lost(),
             receive_buffer_bytes,

@@ -127,7 +127,7 @@ pub struct HotReactor<H> {
     pub(super) handler: H,
     config: HotConfig,
     pub(super) admission: Admission,
-    queues: OutboxQueues,
+    pub(super) queues: OutboxQueues,
     frames: Vec<Frame>,
     messages: Vec<Located>,
     clock: Clock,
@@ -335,7 +335,6 @@ impl<H: Handler> HotReactor<H> {
         counters.sent = self.queues.sent;
         counters.unsent.copy_from_slice(self.queues.unsent.as_flattened());
         counters.take_port(&self.port.stats());
-        self.port.bypass().iter().for_each(|xdp| counters.take_bypass(xdp));
         let shards = self.queues.lanes.sums();
         counters.sent[Class::Normal as usize] += shards.sent;
         let unsent = |reason: Unsent| Class::Normal as usize * Unsent::ALL.len() + reason as usize;
@@ -345,8 +344,10 @@ impl<H: Handler> HotReactor<H> {
         counters.port_bytes[1] += shards.bytes;
         counters.port_syscalls[0] += shards.syscalls;
         counters.port_drops[3] += shards.dropped;
-        counters.xdp_detours.iter_mut().zip(shards.detours).for_each(|(to, count)| *to += count);
-        counters.xdp_wakeups[0] += shards.wakeups;
+        if let Some(mut bypass) = self.port.bypass() {
+            bypass.add(&shards.bypass);
+            counters.take_bypass(&bypass);
+        }
         counters.frames.iter_mut().zip(shards.frames).for_each(|(to, count)| *to += count);
         counters.stage_ns = self.stage_ticks.map(|ticks| self.clock.nanos_of(ticks));
         self.stats.publish(counters);

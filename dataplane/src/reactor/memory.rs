@@ -17,6 +17,7 @@ pub(crate) struct MemoryPort {
     address: SocketAddr,
     pool: Pool,
     queued: Vec<(Frame, SocketAddr)>,
+    sent: u64,
     pub outgoing: Wire,
     pub incoming: Wire,
     /// What it says of AF_XDP, and its senders too.
@@ -29,6 +30,7 @@ impl MemoryPort {
             address,
             pool: Pool::new(rx, tx),
             queued: Vec::new(),
+            sent: 0,
             outgoing: Wire::default(),
             incoming: Wire::default(),
             bypass: None,
@@ -71,6 +73,7 @@ impl Port for MemoryPort {
         for (frame, to) in self.queued.drain(..) {
             outgoing.push_back((self.address, to, frame.to_vec()));
             self.pool.put(frame);
+            self.sent += 1;
         }
     }
 
@@ -79,7 +82,7 @@ impl Port for MemoryPort {
     }
 
     fn stats(&self) -> PortStats {
-        PortStats { frames: self.conservation(), ..PortStats::default() }
+        PortStats { frames: self.conservation(), tx_packets: self.sent, ..PortStats::default() }
     }
 
     fn bypass(&self) -> Option<XdpStats> {

@@ -12,8 +12,8 @@
 //! Invariants: one copy per message and destination, as without shards, and no allocation; a frame is in the shard's port, in one of the two rings, or with the outbox;
 //! each message that is not sent is counted by reason; a shard that ends takes its reactor down with it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use zerocopy::FromBytes;
 use super::outbox::Unsent;
 use super::wait::WaitPolicy;
 use crate::frame::Frame;
+use crate::port::xdp::XdpStats;
 use crate::port::{Port, PortStats};
 use crate::ring::{PushError, Receiver, RingError, Sender, ring};
 use crate::session::{Directory, Leg, Legs, SEAL_BYTES, SealError, Sessions};
@@ -67,8 +68,8 @@ struct ShardStats {
     bytes: AtomicU64,
     syscalls: AtomicU64,
     dropped: AtomicU64,
-    detours: [AtomicU64; Detour::ALL.len()],
-    wakeups: AtomicU64,
+    /// What its port would count of AF_XDP; seldom locked, and by two.
+    bypass: Mutex<XdpStats>,
     frames: [AtomicU64; 6],
 }
 
@@ -82,8 +83,7 @@ pub(super) struct ShardSums {
     pub bytes: u64,
     pub syscalls: u64,
     pub dropped: u64,
-    pub detours: [u64; Detour::ALL.len()],
-    pub wakeups: u64,
+    pub bypass: XdpStats,
     pub frames: [u64; 6],
 }
 
@@ -188,8 +188,7 @@ impl ShardSums {
         add(&mut self.bytes, &stats.bytes);
         add(&mut self.syscalls, &stats.syscalls);
         add(&mut self.dropped, &stats.dropped);
-        self.detours.iter_mut().zip(&stats.detours).for_each(|(to, from)| add(to, from));
-        add(&mut self.wakeups, &stats.wakeups);
+        self.bypass.add(&stats.bypass.lock().unwrap_or_else(PoisonError::into_inner));
         self.frames.iter_mut().zip(&stats.frames).for_each(|(to, from)| add(to, from));
     }
 }
@@ -363,9 +362,12 @@ impl Shard {
         set(&stats.bytes, tx_bytes);
         set(&stats.syscalls, syscalls);
         set(&stats.dropped, port.tx_dropped());
-        let bypass = self.port.bypass().unwrap_or_default();
-        stats.detours.iter().zip(bypass.tx_detour).for_each(|(to, count)| set(to, count));
-        set(&stats.wakeups, bypass.kicks);
+        let bypass = self.port.bypass().unwrap_or_else(|| {
+            let mut all = XdpStats::default();
+            all.tx_detour[Detour::NoQueue as usize] = tx_packets;
+            all
+        });
+        *stats.bypass.lock().unwrap_or_else(PoisonError::into_inner) = bypass;
         let places = [frames.total, frames.free, frames.held, frames.queued, frames.ready, frames.kernel];
         stats.frames.iter().zip(places).for_each(|(to, count)| set(to, count as u64));
     }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::filter::Filter;
 use super::{XdpError, XdpMode};
@@ -15,14 +15,14 @@ const FLAGS_NATIVE: u32 = 1 << 2;
 /// Queues an interface may have.
 const QUEUES_MAX: u32 = 256;
 
-/// The filter, attached for as long as this lives: the kernel removes it with the last descriptor, also after a kill.
+/// The filter, attached for as long as this lives or until [`Self::detach`]: the kernel removes it with the last descriptor, also after a kill.
 pub struct Attachment {
     interface: String,
     index: u32,
     mode: XdpMode,
     map: OwnedFd,
     _program: OwnedFd,
-    _link: OwnedFd,
+    link: Mutex<Option<OwnedFd>>,
 }
 
 impl Attachment {
@@ -35,7 +35,7 @@ impl Attachment {
         let program = bpf::load_program(&code).map_err(|refused| XdpError::Verifier { source: refused.source, log: refused.log })?;
         let flags = if mode == XdpMode::Skb { FLAGS_SKB } else { FLAGS_NATIVE };
         let link = bpf::link(&program, index, flags).map_err(failed("BPF_LINK_CREATE"))?;
-        Ok(Arc::new(Attachment { interface: interface.into(), index, mode, map, _program: program, _link: link }))
+        Ok(Arc::new(Attachment { interface: interface.into(), index, mode, map, _program: program, link: Mutex::new(Some(link)) }))
     }
 
     /// Name of the interface.
@@ -51,6 +51,11 @@ impl Attachment {
     /// How it is attached.
     pub fn mode(&self) -> XdpMode {
         self.mode
+    }
+
+    /// Takes the filter off, for good. On an interface that was moved to another namespace and back it would go on to take what no socket receives.
+    pub(crate) fn detach(&self) {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Sends what the filter takes on `queue` to a bound AF_XDP socket. The entry goes with the socket.

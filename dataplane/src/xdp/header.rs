@@ -52,6 +52,15 @@ pub(crate) fn parse(packet: &[u8], interface: u32) -> Option<Parsed> {
     }
 }
 
+/// Whether no packet from a network can have this source: the kernel calls it martian and drops it (ip_route_input_slow, ip6_rcv_core), since an answer
+/// would go to a service of this host, or to everybody.
+pub(crate) fn is_martian(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0,
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_multicast() || ip.is_unspecified() || ip.to_ipv4_mapped().is_some(),
+    }
+}
+
 fn parse_v4(packet: &[u8], at: usize) -> Option<Parsed> {
     let header: &[u8; IPV4_BYTES] = packet.get(at..at + IPV4_BYTES)?.try_into().ok()?;
     let total = usize::from(be16(header, 2)?);
@@ -287,6 +296,19 @@ mod tests {
             if let Some(parsed) = parse(&packet, 0) {
                 prop_assert!(parsed.start + parsed.len <= packet.len());
             }
+        }
+    }
+
+    #[test]
+    fn martians_are_what_the_kernel_drops() {
+        let from = |text: &str| is_martian(text.parse().expect("an address"));
+        for text in
+            ["127.0.0.1", "127.9.9.9", "0.0.0.0", "0.1.2.3", "224.0.0.251", "255.255.255.255", "::", "::1", "ff02::1", "::ffff:10.0.0.1"]
+        {
+            assert!(from(text), "{text}");
+        }
+        for text in ["10.7.0.1", "1.0.0.0", "223.255.255.255", "128.0.0.1", "fe80::1", "fd07::1", "2001:db8::1"] {
+            assert!(!from(text), "{text}");
         }
     }
 

@@ -53,11 +53,10 @@ impl HopCache {
     }
 
     /// The way from `local` over `interface` to `to`, of the same family. `now` may lag by some microseconds.
-    pub(crate) fn way(&mut self, routes: &mut Reader, interface: u32, local: SocketAddr, to: SocketAddr, now: Instant) -> &Way {
+    pub(crate) fn way(&mut self, routes: &Reader, interface: u32, local: SocketAddr, to: SocketAddr, now: Instant) -> &Way {
         let place = self.find(to);
         let known = self.places[place].as_ref().is_some_and(|entry| entry.to == to && entry.generation == routes.generation());
         if !known {
-            routes.refresh();
             self.made += 1;
             let hop = routes.tables().next_hop(interface, local.ip(), to.ip());
             // A change of the tables is no news of a neighbour that was stale before: it keeps its time.
@@ -132,10 +131,10 @@ mod tests {
             ("anywhere, IPv6", &|at| (Ipv6Addr::from_bits(u128::from(some(at)) << 64 | 1), 8_001).into()),
         ];
         for (name, address) in layouts {
-            let (mut cache, mut routes) = (HopCache::new(), Reader::of(tables(false, 1500)));
+            let (mut cache, routes) = (HopCache::new(), Reader::of(tables(false, 1500)));
             for round in 0..3 {
                 for at in 0..samara_types::set::VALIDATORS_MAX as u64 {
-                    cache.way(&mut routes, OURS, local(), address(at), Instant::now());
+                    cache.way(&routes, OURS, local(), address(at), Instant::now());
                 }
                 assert_eq!(cache.made(), samara_types::set::VALIDATORS_MAX as u64, "{name}, round {round}");
             }

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -19,6 +19,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteType};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use rustix::thread::CapabilitySet;
@@ -29,16 +30,19 @@ use crate::sys::socket::Sleeper;
 
 /// Between a change and the reading that follows it.
 const QUIET: Duration = Duration::from_millis(5);
+/// A reading takes at most this share of the thread's time, whoever makes neighbours change how often.
+const PAUSES: u32 = 9;
 /// After a failed reading.
 const RETRY: Duration = Duration::from_millis(100);
 const MESSAGE_BYTES: usize = 64 << 10;
-/// Routes and neighbours kept; a host with more of them sends the rest through the kernel.
+/// Routes and neighbours kept; a host with more of either sends everything through the kernel, since what is missing might be the better way.
 const ENTRIES_MAX: usize = 65_536;
 
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
-/// RTMGRP_* of links, neighbours, addresses and routes of both families.
-const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400;
+const TABLE_DEFAULT: u32 = 253;
+/// Groups of links, neighbours, addresses, routes and rules of both families: bit n - 1 for RTNLGRP n.
+const GROUPS: u32 = 0x1 | 0x4 | 0x10 | 0x40 | 0x100 | 0x400 | 0x80 | 0x4_0000;
 
 struct Shared {
     generation: AtomicU64,
@@ -94,13 +98,15 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Takes up newer tables: one relaxed load when there are none.
-    pub(crate) fn refresh(&mut self) {
+    /// Takes up newer tables and tells whether there were any: one load when there are none.
+    pub(crate) fn refresh(&mut self) -> bool {
         let newest = self.shared.generation.load(Ordering::Acquire);
         if newest != self.generation {
             self.tables = Arc::clone(&self.shared.tables.lock().unwrap_or_else(PoisonError::into_inner));
             self.generation = newest;
+            return true;
         }
+        false
     }
 
     /// Grows with every change.
@@ -140,7 +146,7 @@ fn follow(shared: &Shared, events: &Socket, queries: &Socket, stopped: &UnixStre
     // Reading the tables needs no privilege. Where they cannot be given up, there were none.
     let _ = crate::privilege::drop_all_but(CapabilitySet::empty());
     let mut sleeper = Sleeper::default();
-    let mut again = None;
+    let (mut again, mut took) = (None, Duration::ZERO);
     loop {
         sleeper.sleep(&[(events.as_raw_fd(), libc::POLLIN), (stopped.as_raw_fd(), libc::POLLIN)], &[], again);
         if is_closed(stopped) {
@@ -149,8 +155,9 @@ fn follow(shared: &Shared, events: &Socket, queries: &Socket, stopped: &UnixStre
         if !drain(events) && again.is_none() {
             continue;
         }
-        sleeper.sleep(&[(stopped.as_raw_fd(), libc::POLLIN)], &[], Some(QUIET));
+        sleeper.sleep(&[(stopped.as_raw_fd(), libc::POLLIN)], &[], Some(QUIET.max(took * PAUSES)));
         drain(events);
+        let began = Instant::now();
         again = match read_all(queries) {
             Ok(tables) => {
                 publish(shared, tables);
@@ -161,6 +168,7 @@ fn follow(shared: &Shared, events: &Socket, queries: &Socket, stopped: &UnixStre
                 Some(RETRY)
             }
         };
+        took = began.elapsed();
     }
 }
 
@@ -198,6 +206,8 @@ pub(crate) struct Holder {
     pub is_veth: bool,
     /// Name of the interface below a VLAN.
     pub below: Option<String>,
+    /// Names of the members of a bond or a bridge.
+    pub members: Vec<String>,
 }
 
 /// Who has `ip` in this thread's network namespace; mostly one, seldom several.
@@ -219,7 +229,8 @@ pub(crate) fn holders(ip: IpAddr) -> io::Result<Vec<Holder>> {
     let holder = |index| {
         let link = find(index)?;
         let below = read_link(link).and_then(|link| link.over).and_then(|(parent, _)| name_of(find(parent)?));
-        Some(Holder { name: name_of(link)?, is_veth: is_veth(link), below })
+        let members = links.iter().filter(|link| controller_of(link) == Some(index)).filter_map(name_of).collect();
+        Some(Holder { name: name_of(link)?, is_veth: is_veth(link), below, members })
     };
     Ok(indices.into_iter().filter_map(holder).collect())
 }
@@ -227,6 +238,13 @@ pub(crate) fn holders(ip: IpAddr) -> io::Result<Vec<Holder>> {
 fn name_of(message: &LinkMessage) -> Option<String> {
     message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
+}
+
+fn controller_of(message: &LinkMessage) -> Option<u32> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(index) => Some(*index),
         _ => None,
     })
 }
@@ -251,20 +269,45 @@ fn read_all(socket: &Socket) -> io::Result<Tables> {
         RouteNetlinkMessage::GetAddress(AddressMessage::default()),
         RouteNetlinkMessage::GetRoute(RouteMessage::default()),
         RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()),
+        RouteNetlinkMessage::GetRule(RuleMessage::default()),
     ];
     for request in requests {
         dump(socket, request, |message| match message {
             RouteNetlinkMessage::NewLink(message) => tables.links.extend(read_link(&message)),
             RouteNetlinkMessage::NewAddress(message) => tables.addresses.extend(read_address(&message)),
-            RouteNetlinkMessage::NewRoute(message) if tables.routes.len() < ENTRIES_MAX => tables.routes.extend(read_route(&message)),
-            RouteNetlinkMessage::NewNeighbour(message) if tables.neighbours.len() < ENTRIES_MAX => {
-                tables.neighbours.extend(read_neighbour(&message));
-            }
+            RouteNetlinkMessage::NewRoute(message) => push(&mut tables.routes, read_route(&message), &mut tables.undecided),
+            RouteNetlinkMessage::NewNeighbour(message) => push(&mut tables.neighbours, read_neighbour(&message), &mut tables.undecided),
+            RouteNetlinkMessage::NewRule(message) => tables.undecided |= !is_usual(&message),
             _ => {}
         })?;
     }
     tables.sort();
     Ok(tables)
+}
+
+fn push<T>(entries: &mut Vec<T>, entry: Option<T>, undecided: &mut bool) {
+    match entry {
+        Some(_) if entries.len() >= ENTRIES_MAX => *undecided = true,
+        entry => entries.extend(entry),
+    }
+}
+
+/// One of the kernel's own rules: every packet, to the table local, main or default.
+fn is_usual(rule: &RuleMessage) -> bool {
+    let mut table = u32::from(rule.header.table);
+    let selects = rule.attributes.iter().any(|attribute| match attribute {
+        RuleAttribute::Table(number) => {
+            table = *number;
+            false
+        }
+        RuleAttribute::Priority(_) | RuleAttribute::Protocol(_) => false,
+        // SUPPRESS_PREFIXLEN is told with every rule; all ones mean none.
+        RuleAttribute::SuppressPrefixLen(length) => *length != u32::MAX,
+        _ => true,
+    });
+    let header = &rule.header;
+    let everything = header.src_len == 0 && header.dst_len == 0 && header.tos == 0;
+    !selects && everything && header.action == RuleAction::ToTable && [TABLE_LOCAL, TABLE_MAIN, TABLE_DEFAULT].contains(&table)
 }
 
 fn dump(socket: &Socket, request: RouteNetlinkMessage, mut sink: impl FnMut(RouteNetlinkMessage)) -> io::Result<()> {

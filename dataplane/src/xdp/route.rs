@@ -1,6 +1,6 @@
 //! The next hop of a destination, from immutable tables.
 //!
-//! The rule is the kernel's own for a host without policy routing: the local table, then the main table, longest prefix, then lowest metric. What is not a
+//! The rule is the kernel's own for a host without policy routing (with it, the kernel decides): the local table, then the main table, longest prefix, then lowest metric. What is not a
 //! plain unicast route over our interface (or a VLAN on top of it) to a neighbour whose address is known takes a detour through the kernel's socket: the
 //! kernel resolves the neighbour, refuses, or sends by another interface, and it does so with the packet that needed it.
 
@@ -76,6 +76,8 @@ pub(crate) struct Tables {
     pub(crate) addresses: Vec<Address>,
     pub(crate) routes: Vec<Route>,
     pub(crate) neighbours: Vec<Neighbour>,
+    /// These tables do not decide: the host has rules of policy routing, or more entries than are kept.
+    pub(crate) undecided: bool,
 }
 
 /// How to reach a destination directly.
@@ -99,7 +101,7 @@ pub enum Detour {
     NoRoute,
     /// Out of another interface.
     OtherInterface,
-    /// The interface is down.
+    /// The interface is down or gone.
     Down,
     /// The neighbour's Ethernet address is not known yet; the kernel asks for it.
     Unresolved,
@@ -107,12 +109,25 @@ pub enum Detour {
     Stale,
     /// Multicast, broadcast, link-local, several paths, a tunnel.
     Special,
+    /// The host has rules of policy routing (other than the kernel's own for the tables local, main and default), or more than 65,536 routes or neighbours.
+    Undecided,
+    /// A send shard has no queue of its own.
+    NoQueue,
 }
 
 impl Detour {
     /// All of them, in the order of their counters.
-    pub const ALL: [Detour; 7] =
-        [Detour::Local, Detour::NoRoute, Detour::OtherInterface, Detour::Down, Detour::Unresolved, Detour::Stale, Detour::Special];
+    pub const ALL: [Detour; 9] = [
+        Detour::Local,
+        Detour::NoRoute,
+        Detour::OtherInterface,
+        Detour::Down,
+        Detour::Unresolved,
+        Detour::Stale,
+        Detour::Special,
+        Detour::Undecided,
+        Detour::NoQueue,
+    ];
 
     /// Metric label.
     pub fn label(self) -> &'static str {
@@ -124,6 +139,8 @@ impl Detour {
             Detour::Unresolved => "unresolved",
             Detour::Stale => "stale",
             Detour::Special => "special",
+            Detour::Undecided => "undecided",
+            Detour::NoQueue => "no_queue",
         }
     }
 }
@@ -171,6 +188,9 @@ impl Tables {
     pub(crate) fn next_hop(&self, ours: u32, bound: IpAddr, to: IpAddr) -> Result<NextHop, Detour> {
         if is_special(to) {
             return Err(Detour::Special);
+        }
+        if self.undecided {
+            return Err(Detour::Undecided);
         }
         let route = self.route(to).ok_or(Detour::NoRoute)?;
         let (index, gateway, source, mtu) = match route.via {
@@ -299,6 +319,7 @@ mod tests {
                 neighbour(OURS, "fd07::2", 6),
                 neighbour(OTHER, "10.7.0.3", 0xbb),
             ],
+            undecided: false,
         };
         tables.sort();
         tables
@@ -334,6 +355,14 @@ mod tests {
         }
         for (to, why) in [("fe80::1", Detour::Special), ("fd08::1", Detour::NoRoute), ("fd07::3", Detour::Unresolved)] {
             assert_eq!(hop(&tables, "::", to), Err(why), "{to}");
+        }
+    }
+
+    #[test]
+    fn tables_that_do_not_decide_leave_everything_to_the_kernel() {
+        let tables = Tables { undecided: true, ..tables() };
+        for to in ["10.7.0.2", "10.7.0.1", "192.0.2.1"] {
+            assert_eq!(hop(&tables, "0.0.0.0", to), Err(Detour::Undecided), "{to}");
         }
     }
 

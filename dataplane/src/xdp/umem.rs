@@ -7,6 +7,8 @@
 //! lent for that, or a packet that reaches beyond its frame, is counted and not followed. Generic over the memory of the rings, so that tests play a kernel, a lying
 //! one included, on the heap.
 
+use std::net::IpAddr;
+
 use super::header::{self, Template};
 use super::ring::{Consumer, Producer, RingMemory};
 use crate::frame::Frame;
@@ -27,6 +29,8 @@ pub(crate) struct UmemCounts {
     pub(crate) descriptors_bad: u64,
     /// Packets that were no whole UDP datagrams.
     pub(crate) malformed: u64,
+    /// Packets whose source no packet from a network can have.
+    pub(crate) forged: u64,
 }
 
 /// The frames and where they are.
@@ -36,17 +40,36 @@ pub(crate) struct Umem {
     lent: Lent,
     chunk: usize,
     interface: u32,
+    /// Addresses of this host, which nobody else sends from.
+    own: Vec<IpAddr>,
 }
 
 impl Umem {
     /// Over a pool whose buffers are `chunk` bytes each; `interface` is the scope of link-local senders.
     pub(crate) fn new(pool: Pool, chunk: usize, interface: u32) -> Umem {
-        Umem { lent: Lent::new(pool.total()), pool, counts: UmemCounts::default(), chunk, interface }
+        Umem { lent: Lent::new(pool.total()), pool, counts: UmemCounts::default(), chunk, interface, own: Vec::new() }
     }
 
     /// Bytes of a frame.
     pub(crate) fn chunk(&self) -> usize {
         self.chunk
+    }
+
+    /// Takes note of the addresses of this host.
+    pub(crate) fn set_own(&mut self, own: Vec<IpAddr>) {
+        self.own = own;
+    }
+
+    /// Takes back what stands in the TX ring of a socket that the kernel has unbound: nobody will read it any more. Returns how many.
+    pub(crate) fn abandon_sends(&mut self) -> usize {
+        let before = self.pool.free();
+        for place in &mut self.lent.frames {
+            if let Some((_, frame)) = place.take_if(|(lease, _)| *lease == Lease::Send) {
+                self.lent.counts[Lease::Send as usize] -= 1;
+                self.pool.put(frame);
+            }
+        }
+        self.pool.free() - before
     }
 
     /// Frames that the kernel has for this.
@@ -88,6 +111,7 @@ impl Umem {
                 }
                 Opening::OutOfRange => self.counts.descriptors_bad += 1,
                 Opening::Malformed => self.counts.malformed += 1,
+                Opening::Forged => self.counts.forged += 1,
             }
             self.pool.put(frame);
         }
@@ -124,6 +148,10 @@ impl Umem {
         let at = descriptor.address as usize % self.chunk;
         let Some(packet) = frame.buffer().bytes().get(at..at + descriptor.len as usize) else { return Opening::OutOfRange };
         let Some(parsed) = header::parse(packet, self.interface) else { return Opening::Malformed };
+        let source = parsed.from.ip();
+        if header::is_martian(source) || self.own.contains(&source) {
+            return Opening::Forged;
+        }
         frame.reset(at + parsed.start);
         frame.received(parsed.len, parsed.from);
         Opening::Datagram
@@ -135,6 +163,7 @@ enum Opening {
     Datagram,
     OutOfRange,
     Malformed,
+    Forged,
 }
 
 /// The frames that the kernel has, by index.

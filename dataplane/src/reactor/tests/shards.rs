@@ -76,7 +76,7 @@ fn what_finds_no_frame_or_no_session_is_counted_and_what_was_taken_leaves() {
 }
 
 #[test]
-fn detours_of_the_shards_are_counted_with_the_reactors_own_and_once() {
+fn what_af_xdp_counts_of_the_shards_is_counted_with_the_reactors_own_and_once() {
     let addresses = [address(0), address(1)];
     let mut port = MemoryPort::new(address(0), 8, 8);
     let mut bypass = XdpStats { link: LinkState::NoCarrier, rx_ring: 5, kicks: 7, ..XdpStats::default() };
@@ -89,7 +89,30 @@ fn detours_of_the_shards_are_counted_with_the_reactors_own_and_once() {
         reactor.housekeep(NOW);
         let counters = reactor.stats().snapshot();
         let detours = counters.xdp_detours[Detour::Stale as usize];
-        assert_eq!((detours, counters.xdp_wakeups, counters.xdp_received, counters.link()), (33, [21], [5, 0], Some(LinkState::NoCarrier)));
+        assert_eq!(
+            (detours, counters.xdp_wakeups, counters.xdp_received, counters.link()),
+            (33, [21], [15, 0], Some(LinkState::NoCarrier))
+        );
+    }
+}
+
+#[test]
+fn what_a_shard_without_a_queue_sends_is_a_detour_where_the_reactor_has_one() {
+    let addresses = [address(0), address(1)];
+    for bypass in [None, Some(XdpStats::default())] {
+        let mut machines: Vec<_> = (0..2).map(|i| sessions(i, &addresses)).collect();
+        introduce(&mut machines);
+        let mut port = MemoryPort::new(address(0), 8, 8);
+        let ports = senders(&port, 1, &PortConfig::tiny());
+        port.bypass = bypass;
+        let mut reactor = HotReactor::new(Box::new(port), machines.remove(0), Listener(0), HotConfig::default());
+        reactor.shard(ports).expect("rings and threads");
+        reactor.queues.lanes.send(NOW, &mut reactor.sessions, ValidatorIndex(1), Shred, &shred(0, 1)).expect("a session and a frame");
+        reactor.queues.lanes.stop();
+        reactor.housekeep(NOW);
+        let counters = reactor.stats().snapshot();
+        assert_eq!(counters.sent[Class::Normal as usize], 1);
+        assert_eq!(counters.xdp_detours[Detour::NoQueue as usize], u64::from(bypass.is_some()));
     }
 }
 

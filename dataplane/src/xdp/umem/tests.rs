@@ -112,6 +112,35 @@ fn datagrams_go_round_through_the_rings_and_every_frame_comes_home() {
     assert_eq!(rig.umem.counts, UmemCounts::default());
 }
 
+#[test]
+fn a_source_that_no_packet_can_have_is_refused_and_so_is_this_hosts_own() {
+    let mut rig = Rig::new();
+    rig.umem.set_own(vec![[10, 0, 0, 2].into()]);
+    let mut frames = Vec::new();
+    for (source, forged) in [([10, 0, 0, 1], 0), ([127, 0, 0, 1], 1), ([224, 0, 0, 251], 2), ([10, 0, 0, 2], 3), ([10, 0, 0, 3], 3)] {
+        rig.umem.refill(&mut rig.fill);
+        assert!(rig.kernel_fill.available() > 0);
+        let address = rig.kernel_fill.pop() + PACKET_AT as u64;
+        rig.kernel_fill.release();
+        let hop = NextHop { source: source.into(), source_mac: [2; 6], to_mac: [4; 6], tag: None, mtu: 1500, stale: false };
+        let mut frame = rig.umem.pool.lend_tx().expect("free");
+        frame.set_len(10);
+        let (start, len) = Template::new(&hop, 9000, peer()).write(&mut frame);
+        rig.dma(address, &frame.buffer().bytes()[start..start + len].to_vec());
+        rig.umem.pool.returned(&frame);
+        rig.umem.pool.put(frame);
+        rig.kernel_receives(Descriptor { address, len: len as u32, options: 0 });
+        rig.umem.receive(&mut rig.rx, &mut frames, 64);
+        assert_eq!(rig.umem.counts, UmemCounts { forged, ..UmemCounts::default() }, "{source:?}");
+        for frame in frames.drain(..) {
+            assert_eq!(frame.peer().ip(), std::net::IpAddr::from(source));
+            rig.umem.pool.returned(&frame);
+            rig.umem.pool.put(frame);
+        }
+        assert_eq!(rig.places(), RX + TX);
+    }
+}
+
 proptest! {
     #[test]
     fn what_a_lying_kernel_names_is_counted_and_never_followed(
