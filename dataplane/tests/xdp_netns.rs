@@ -248,6 +248,26 @@ fn an_interface_that_was_moved_away_and_back_keeps_no_filter() {
 }
 
 #[test]
+fn rules_of_policy_routing_leave_the_way_to_the_kernel_until_they_are_gone() {
+    let Some((a, b)) = veth_pair() else { return };
+    let Some((mut near, mut far)) = ports(&a, &b, 1024) else { return };
+    until_direct(&mut near, &mut far, 64);
+    for rule in ["from 10.7.0.1 to 10.7.0.2 lookup 100", "fwmark 7 lookup main", "-6 iif near lookup main"] {
+        let (family, words) = rule.strip_prefix("-6 ").map_or(("", rule), |words| ("-6 ", words));
+        a.must(&format!("{family}rule add {words}"));
+        let before = near.xdp_stats().tx_detour[Detour::Undecided as usize];
+        until(rule, || {
+            offer(&mut near, 64, far.local_addr());
+            near.flush();
+            drain(&mut far);
+            near.xdp_stats().tx_detour[Detour::Undecided as usize] > before
+        });
+        a.must(&format!("{family}rule del {words}"));
+        until_direct(&mut near, &mut far, 64);
+    }
+}
+
+#[test]
 fn a_changed_mtu_is_obeyed() {
     let Some((a, b)) = veth_pair() else { return };
     let Some((mut near, mut far)) = ports(&a, &b, 1024) else { return };

@@ -103,6 +103,7 @@ fn bad_configurations() {
         ("keys = \"keys\"", "keys = \"nowhere\"", "node.keys = "),
         ("genesis = \"../genesis.toml\"", "genesis = \"nowhere\"", "nowhere: allowed is a readable genesis file"),
         ("data_dir = \"data\"\n", "", "node.data_dir is missing"),
+        ("[network]", "[network]\nlisten = \"[::]:27000\"", "network.listen = [::]:27000: allowed is an IPv4 address, as all peers in "),
     ];
     for (from, to, expected) in cases {
         let chain = Chain::new();

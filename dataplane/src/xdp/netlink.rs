@@ -441,3 +441,18 @@ fn read_neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
     }
     Some(Neighbour { interface: message.header.ifindex, ip: ip?, mac: mac?, stale })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_the_tables_is_said() {
+        let (mut entries, mut undecided) = (Vec::new(), false);
+        (0..ENTRIES_MAX).for_each(|at| push(&mut entries, Some(at), &mut undecided));
+        push(&mut entries, None, &mut undecided);
+        assert_eq!((entries.len(), undecided), (ENTRIES_MAX, false));
+        push(&mut entries, Some(7), &mut undecided);
+        assert_eq!((entries.len(), undecided), (ENTRIES_MAX, true));
+    }
+}

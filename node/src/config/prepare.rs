@@ -35,6 +35,7 @@ impl Prepared {
         }
         let keyring = Keyring::load(&config.keys).map_err(|error| key_file_exit("node.keys", &config.keys, &error))?;
         let me = seat(&config, &genesis, &keyring)?;
+        family(&config, &genesis, me)?;
         let domain = SigningDomain { chain: genesis.chain, epoch: Epoch(0) };
         let roster = Roster::new(genesis.set.clone(), domain)
             .map_err(|error| Exit::Usage(format!("node.genesis = {}: {error}", config.genesis.display())))?;
@@ -55,6 +56,17 @@ impl Prepared {
     pub fn sync_listen(&self) -> SocketAddr {
         self.config.network.sync_listen.unwrap_or(self.genesis.addresses[self.me.at()].sync)
     }
+}
+
+/// A socket of one family reaches no peer of the other (`[::]` means IPv6 alone): one that would reach nobody is a mistake.
+fn family(config: &NodeConfig, genesis: &Genesis, me: ValidatorIndex) -> Result<(), Exit> {
+    let Some(listen) = config.network.listen else { return Ok(()) };
+    let mut peers = genesis.addresses.iter().enumerate().filter(|(at, _)| *at != me.at()).map(|(_, addresses)| addresses.datagram);
+    if peers.any(|peer| peer.is_ipv6() == listen.is_ipv6()) {
+        return Ok(());
+    }
+    let family = if listen.is_ipv6() { "IPv4" } else { "IPv6" };
+    Err(Exit::bad("network.listen", listen, format!("an {family} address, as all peers in {} have", config.genesis.display())))
 }
 
 /// The seat of these keys: all three must be those of one member, and of the one the operator named.
