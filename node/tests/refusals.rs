@@ -5,8 +5,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The binary, for a minute at most: what is not refused would run for ever.
+fn bounded() -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_samara")]);
+    command
+}
+
 fn samara(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_samara")).args(arguments).output().unwrap()
+    bounded().args(arguments).output().unwrap()
 }
 
 /// The one line on stderr, after checking the exit code.
@@ -121,7 +128,7 @@ fn an_unknown_key_or_a_bad_value_in_the_environment() {
         ("SAMARA_CLIENT__IN_FLIGHT_MAX", "0", "client.in_flight_max = 0: allowed"),
     ];
     for (name, value, expected) in cases {
-        let output = Command::new(env!("CARGO_BIN_EXE_samara")).arg("run").arg("--config").arg(&config).env(name, value).output().unwrap();
+        let output = bounded().arg("run").arg("--config").arg(&config).env(name, value).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(2) && stderr.contains(expected) && stderr.lines().count() == 1, "{stderr}");
     }
