@@ -11,7 +11,7 @@ use crate::monitor::{self, MonitorArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::sim::{self, SimArgs};
 use crate::tune::{self, TuneArgs};
-use crate::units::{At, parse_at, parse_duration, parse_size};
+use crate::units::{At, parse_address, parse_at, parse_duration, parse_size};
 use crate::{genesis, inspect, keys, load, localnet};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -244,7 +244,7 @@ pub struct TargetArgs {
     #[arg(long, required = true)]
     pub genesis: PathBuf,
     /// Client addresses to use instead of all in the genesis; repeatable.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub to: Vec<SocketAddr>,
 }
 

@@ -1,5 +1,6 @@
 //! Units on the command line: `20s`, `500ms`, `64K`, `2@8s`.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Something that happens to one validator at a time after the load starts.
@@ -36,6 +37,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| ALLOWED)?;
     number.checked_mul(1 << shift).ok_or_else(|| ALLOWED.into())
+}
+
+/// `10.0.0.7:27000`; names are not looked up.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "IP:PORT, such as 10.0.0.7:27000 or [fd00::7]:27000".into())
 }
 
 /// `2@8s`.

@@ -1,11 +1,14 @@
 //! `samara capture` and `samara replay` on real processes: what was captured leads a machine to the same chain, old datagrams are refused, and a
 //! capture that is killed leaves nothing on.
 
-use samara_node::capture::{open_capture, unwrap};
+use samara_dataplane::tap::{OPENED, Trailer, Verdict};
+use samara_node::capture::{Interface, Packet, Pcapng, open_capture, unwrap};
 use samara_node::genesis::Genesis;
 use samara_node::load::engine::{Engine, Gauges, Plan};
 use samara_node::load::source::Content;
 use samara_node::localnet::cluster::{Cluster, ask_status};
+use samara_types::MessageKind;
+use samara_types::datagram::{DATAGRAM_VERSION, DatagramType};
 use serde_json::Value;
 use std::fs::File;
 use std::net::UdpSocket;
@@ -13,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zerocopy::IntoBytes;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -141,7 +145,7 @@ fn datagrams(path: &Path) -> [[usize; 2]; 2] {
     while let Some(captured) = capture.next_packet().unwrap() {
         let (_, _, datagram, whole) = unwrap(&captured.packet).expect("an IP packet with a datagram");
         assert!(whole && captured.packet.len() == captured.wire_len && !captured.comment.is_empty());
-        let opened = datagram[1] & samara_dataplane::tap::OPENED != 0;
+        let opened = datagram[1] & OPENED != 0;
         counts[usize::from(captured.sent.unwrap())][usize::from(opened)] += 1;
     }
     counts
@@ -230,8 +234,11 @@ fn a_killed_capture_turns_the_tap_off_and_a_killed_validator_leaves_a_readable_f
     let last = six.capture("last.pcapng", &["--filter", "vote,certificate"]);
     six.wait_for_height(height + 10);
     six.cluster.kill(0);
-    let summary = document(&last.wait_with_output_now());
-    assert_eq!(summary["ended_by"], "the validator's end", "{summary}");
+    let ended = last.wait_with_output_now();
+    let line = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code() == Some(1) && line.contains("losses unknown") && line.lines().count() == 1, "{line}");
+    let summary: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert!(summary["ended_by"] == "the connection closed without a last word" && summary["lost"].is_null(), "{summary}");
     let [received, sent] = datagrams(&six.path("last.pcapng"));
     assert!(received[0] + sent[0] > 0 && received[1] + sent[1] == 0);
     // The killed validator left its socket behind; its successor opens the door again. Waiting for it is no part of a capture's time.
@@ -255,11 +262,13 @@ fn captures_and_replays_that_cannot_be_are_refused_in_one_line() {
     std::os::unix::fs::symlink(&sample, &link).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
     let (validator, genesis, sample, out) = (text(&validator), text(&genesis), text(&sample), text(&out));
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 18] = [
         (&["capture", "--dir", validator, "--out", out], "a running validator"),
         (&["capture", "--dir", "/nowhere", "--out", out], "--dir = /nowhere"),
         (&["capture", "--dir", validator, "--out", out, "--filter", "votes"], "--filter = votes"),
         (&["capture", "--dir", validator, "--out", out, "--snaplen", "0"], "--snaplen"),
+        (&["capture", "--dir", validator, "--out", out, "--ring", "1"], "--ring = 1: allowed is 64K to 256M"),
+        (&["capture", "--dir", validator, "--out", out, "--ring", "257M"], "--ring = 257M: allowed is 64K to 256M"),
         (&["capture", "--dir", validator, "--out", "-", "--json"], "--json"),
         (&["capture", "--dir", validator, "--out", text(&link)], "this is a symbolic link"),
         (&["capture", "--dir", validator, "--out", text(&pipe)], "- for a pipe"),
@@ -270,7 +279,8 @@ fn captures_and_replays_that_cannot_be_are_refused_in_one_line() {
         (&["replay", genesis, "--genesis", genesis], "no pcapng"),
         (&["replay", sample, "--genesis", genesis], "a capture of chain"),
         (&["replay", sample, "--genesis", genesis, "--speed", "0"], "--speed"),
-        (&["replay", sample, "--to", "127.0.0.1:x"], "--to"),
+        (&["replay", sample, "--to", "127.0.0.1:x"], "--to = 127.0.0.1:x: allowed is IP:PORT"),
+        (&["replay", sample, "--to", "localhost:9"], "--to = localhost:9: allowed is IP:PORT"),
     ];
     for (arguments, expected) in cases {
         let output = samara(arguments);
@@ -298,6 +308,52 @@ fn datagrams_that_nobody_takes_are_all_sent_and_the_replay_fails() {
     let mut bytes = [0; 2048];
     let lengths: usize = (0..4).map(|_| listener.recv(&mut bytes).unwrap()).sum();
     assert_eq!(taken["bytes"], lengths);
+}
+
+/// A received datagram at each of `hours`.
+fn capture_of(path: &Path, genesis: &Genesis, opened: bool, hours: &[u64]) {
+    let comment = serde_json::json!({ "chain": samara_types::digest::hex(&genesis.chain.0), "seat": 0, "opened": opened }).to_string();
+    let interface = Interface { name: "validator 0", description: "", comment: &comment, snaplen: 2048 };
+    let mut file = Pcapng::begin(File::create(path).unwrap(), "a test", &interface).unwrap();
+    let version = DATAGRAM_VERSION | if opened { OPENED } else { 0 };
+    let vote = MessageKind::Vote;
+    let front = [DatagramType::Data as u8, version, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, vote as u8, 0, 0, 0];
+    let datagram = [&front[..], &[5; 136], Trailer::new(3, Verdict::Message, 0).as_bytes()].concat();
+    let packet = Packet::new(([10, 0, 0, 1], 7000).into(), ([10, 0, 0, 2], 7000).into(), &datagram, datagram.len());
+    for hour in hours {
+        file.packet(hour * 3_600_000_000_000, &packet.bytes, packet.wire_len, false, 0, "").unwrap();
+    }
+}
+
+#[test]
+fn a_capture_with_a_jump_or_of_days_is_refused_before_anything_is_replayed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    assert!(samara(&["genesis", "--validators", "6", "--out", text(directory.path())]).status.success());
+    let genesis = Genesis::load(&path("genesis.toml")).unwrap();
+    let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let days: Vec<u64> = (400..426).collect();
+    for (name, hours, expected) in [("jump", &[400, 500][..], "silent for 3600 s at most"), ("days", &days, "lasting for 86400 s at most")]
+    {
+        let (sealed, opened, into) = (path(name), path(&format!("{name}-opened")), path(&format!("{name}-into")));
+        capture_of(&sealed, &genesis, false, hours);
+        capture_of(&opened, &genesis, true, hours);
+        for arguments in [
+            ["replay", text(&sealed), "--to", &to, "--speed", "max"],
+            ["replay", text(&opened), "--genesis", text(&path("genesis.toml")), "--into", text(&into)],
+        ] {
+            let output = samara(&arguments);
+            let line = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.code() == Some(2) && line.contains(expected) && line.lines().count() == 1, "{arguments:?}: {line}");
+        }
+        assert!(listener.recv(&mut [0; 2048]).is_err(), "{name}: nothing left");
+        assert!(!into.exists(), "{name}: nothing was made");
+    }
+    // The same datagrams within an hour are sent.
+    capture_of(&path("hour"), &genesis, false, &[400, 401]);
+    assert_eq!(document(&samara(&["replay", text(&path("hour")), "--to", &to, "--json"]))["sent"], 2);
 }
 
 /// A child that must end soon.

@@ -251,7 +251,7 @@ fn sample_file() -> Vec<u8> {
         out.packet(unix_ns, &packet.bytes, packet.wire_len, sample.sent, 0, sample.comment).unwrap();
     }
     let times = (1_795_200_000_000_000_000, 1_795_200_000_000_020_000);
-    out.statistics(Statistics { times, seen: samples.len() as u64, lost: 0 }).unwrap();
+    out.statistics(Statistics { times, seen: Some(samples.len() as u64), lost: Some(0) }).unwrap();
     file
 }
 

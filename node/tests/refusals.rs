@@ -221,3 +221,35 @@ fn help_and_version_end_with_zero() {
         assert!(output.status.success() && !output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_localnet_that_cannot_run_makes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, report) = (place.path().join("data"), place.path().join("report"));
+    let where_to = format!("localnet --report {} --dir {}", report.display(), data.display());
+    for (more, expected) in [
+        ("--kill 9@1s", "--kill = 9@1s: allowed is validators 0 to 5"),
+        ("--restart 1@1s", "--restart = 1@1s: allowed is a validator that was killed"),
+        ("--kill 1@30s --duration 20s", "--kill = 1@30s: allowed is a time within"),
+        ("--validators 1001 --namespaces", "--validators = 1001: allowed is 6 to 1000 on a bridge"),
+    ] {
+        assert_refused(&format!("{where_to} {more}"), expected);
+        assert!(!data.exists() && !report.exists(), "{more} left files behind");
+    }
+}
+
+#[test]
+fn a_chain_in_the_way_of_a_localnet_is_named_by_the_argument_that_led_to_it() {
+    let place = tempfile::tempdir().unwrap();
+    let made = samara(&["genesis", "--validators", "6", "--out", place.path().join("data").to_str().unwrap()]);
+    assert!(made.status.success());
+    let report = place.path().display();
+    for more in ["--transport xdp", "--base-port 30000"] {
+        assert_refused(
+            &format!("localnet --report {report} {more}"),
+            &format!("--report = {report}: allowed is a directory whose data/ is "),
+        );
+        assert_refused(&format!("localnet --report {report}/x --dir {report}/data {more}"), &format!("--dir = {report}/data: allowed is "));
+    }
+    assert!(!place.path().join("x").exists());
+}

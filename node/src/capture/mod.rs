@@ -7,7 +7,7 @@
 //! The validator copies and forwards; all that formats, waits and writes files is in this process, which may be killed at any time.
 //!
 //! Invariants: a file that was ended by a signal, a limit or the validator's end is complete; what the ring or this process lost is counted in
-//! the file; session keys are in no file, plaintext only with `--decrypted`.
+//! the file, and where the validator did not get to say it, the file names no number and the command fails; session keys are in no file, plaintext only with `--decrypted`.
 
 mod door;
 mod ends;
@@ -65,7 +65,7 @@ pub struct CaptureArgs {
     #[arg(long, value_enum)]
     pub direction: Option<filter::DirectionArg>,
     /// Ring between the reactor and the door; what does not fit is lost and counted.
-    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = parse_size)]
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = parse_ring)]
     pub ring: u64,
     /// Wait so long for a validator that does not run yet.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -94,27 +94,38 @@ pub fn command(args: &CaptureArgs) -> Result<(), Exit> {
     let ends = Ends::begin(signalled, args.duration, args.packets);
     let out = writer::create(&args.out)?;
     let totals = writer::write(&mut source, out, args.decrypted, args.snaplen, ends)?;
-    report(args, &totals, source.hello());
-    Ok(())
+    report(args, &totals, source.hello())
 }
 
-fn report(args: &CaptureArgs, totals: &Totals, hello: &Hello) {
+fn parse_ring(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    let allowed = protocol::RING_BYTES;
+    if allowed.contains(&bytes) { Ok(bytes) } else { Err(format!("{}K to {}M", allowed.start() >> 10, allowed.end() >> 20)) }
+}
+
+/// Prints the totals. A capture whose losses are unknown is a failed one, though the file is good as far as it goes.
+fn report(args: &CaptureArgs, totals: &Totals, hello: &Hello) -> Result<(), Exit> {
     if args.json {
         let document = json!({
             "file": args.out, "seat": hello.seat, "packets": totals.packets(), "received": totals.received, "sent": totals.sent,
             "lost": totals.lost, "bytes": totals.bytes, "ended_by": totals.ended_by,
         });
         println!("{document}");
-    } else {
-        eprintln!(
-            "{} packets of validator {} in {}: {} received, {} sent, {} lost; {}",
-            totals.packets(),
-            hello.seat,
-            args.out.display(),
-            totals.received,
-            totals.sent,
-            totals.lost,
-            totals.ended_by
-        );
+        return totals.lost.map(drop).ok_or_else(|| Exit::failed(format!("{}, losses unknown", writer::NO_LAST_WORD)));
     }
+    let text = format!(
+        "{} packets of validator {} in {}: {} received, {} sent, {}",
+        totals.packets(),
+        hello.seat,
+        args.out.display(),
+        totals.received,
+        totals.sent,
+        totals.lost.map_or("losses unknown".to_string(), |lost| format!("{lost} lost")),
+    );
+    match totals.lost {
+        Some(_) => eprintln!("{text}; {}", totals.ended_by),
+        None if totals.ended_by == writer::NO_LAST_WORD => return Err(Exit::failed(format!("{text}; {}", totals.ended_by))),
+        None => return Err(Exit::failed(format!("{text}; {}, and {}", totals.ended_by, writer::NO_LAST_WORD))),
+    }
+    Ok(())
 }

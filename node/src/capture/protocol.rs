@@ -4,7 +4,8 @@
 //! capture -> {"opened":..,"snaplen":..,"ring_bytes":..,"filter":{..}}\n
 //! validator -> {"version":..,"chain":..,"seat":..,..}\n records, end record | {"error":".."}\n
 //! ```
-//! The end record is a header alone with [`END`] as its direction and the number of lost records in place of the time.
+//! The end record is a header alone with [`END`] as its direction, the number of lost records in place of the time, and 1 as its reason if the
+//! capture took nothing for too long. A stream without one tells no losses.
 
 use samara_dataplane::tap::{RECORD_BYTES, RecordHeader, SNAPLEN_MAX, TapFilter, TapSettings};
 use serde::{Deserialize, Serialize};
@@ -89,9 +90,25 @@ pub enum Answer {
     },
 }
 
-/// The record that ends a capture.
-pub fn end_record(lost: u64) -> RecordHeader {
-    RecordHeader { direction: END, unix_ns: U64::new(lost), ..RecordHeader::new_zeroed() }
+/// What the record that ends a capture says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastWord {
+    /// Records lost since the beginning.
+    pub lost: u64,
+    /// The capture took nothing for too long.
+    pub evicted: bool,
+}
+
+impl LastWord {
+    /// As it travels.
+    pub fn record(self) -> RecordHeader {
+        RecordHeader { direction: END, unix_ns: U64::new(self.lost), reason: u8::from(self.evicted), ..RecordHeader::new_zeroed() }
+    }
+
+    /// Back; None for any other record.
+    pub fn of(header: &RecordHeader) -> Option<LastWord> {
+        (header.direction == END).then(|| LastWord { lost: header.unix_ns.get(), evicted: header.reason == 1 })
+    }
 }
 
 /// A record at the front of `bytes` and its whole length; None if it is not complete. Err: no record can begin like this.

@@ -1,7 +1,7 @@
 //! The capturing side of the door: connects, asks, and takes records apart.
 
 use super::door::{ShortPath, hang_up};
-use super::protocol::{Answer, END, Hello, LINE_BYTES_MAX, Request, record_bytes, split_record};
+use super::protocol::{Answer, Hello, LINE_BYTES_MAX, LastWord, Request, record_bytes, split_record};
 use crate::exit::Exit;
 use samara_dataplane::tap::RecordHeader;
 use std::io::{ErrorKind, Read, Write};
@@ -33,8 +33,8 @@ pub enum Next<'a> {
     Record(RecordHeader, &'a [u8]),
     /// Nothing at the moment.
     Quiet,
-    /// The validator's last word: records lost, if it got to say it.
-    End(Option<u64>),
+    /// The validator's last word, if it got to say it: what was lost is unknown otherwise.
+    End(Option<LastWord>),
 }
 
 impl Source {
@@ -97,10 +97,10 @@ impl Source {
         }
         let Some((header, datagram)) = split_record(&self.buffer[self.taken..]).map_err(Exit::failed)? else { return Ok(Next::Quiet) };
         self.taken += record_bytes(datagram);
-        if header.direction == END {
-            return Ok(Next::End(Some(header.unix_ns.get())));
-        }
-        Ok(Next::Record(header, datagram))
+        Ok(match LastWord::of(&header) {
+            Some(word) => Next::End(Some(word)),
+            None => Next::Record(header, datagram),
+        })
     }
 
     /// Reads more. Some: there is no more to read.

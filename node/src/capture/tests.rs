@@ -1,13 +1,13 @@
 //! The door and who knocks, without a reactor behind it.
 
-use super::door::{About, Door};
+use super::door::{About, Door, Patience};
 use super::ends::Ends;
-use super::protocol::{Filter, Hello, Request, end_record, record_bytes, split_record};
+use super::protocol::{Filter, Hello, LastWord, Request, record_bytes, split_record};
 use super::source::{Next, Source};
 use super::writer::comment;
 use samara_dataplane::class::ClassReject;
 use samara_dataplane::session::DropReason;
-use samara_dataplane::tap::{NO_PEER, RECORD_BYTES, RecordHeader, SNAPLEN_MAX, Tap, Verdict};
+use samara_dataplane::tap::{Direction, NO_PEER, RECORD_BYTES, RecordHeader, SNAPLEN_MAX, Tap, Verdict};
 use samara_types::MessageKind;
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -37,13 +37,15 @@ fn connect(path: &Path, request: &Request) -> Result<Source, crate::exit::Exit> 
 }
 
 /// Whatever comes until the end.
-fn until_end(source: &mut Source) -> Option<u64> {
+fn until_end(source: &mut Source) -> Option<LastWord> {
     loop {
-        if let Next::End(lost) = source.next_record().unwrap() {
-            return lost;
+        if let Next::End(word) = source.next_record().unwrap() {
+            return word;
         }
     }
 }
+
+const NOTHING_LOST: Option<LastWord> = Some(LastWord { lost: 0, evicted: false });
 
 #[test]
 fn the_door_is_its_owners_and_goes_with_the_validator() {
@@ -75,7 +77,7 @@ fn one_capture_at_a_time_and_the_next_after_its_end() {
     let refused = connect(&path, &REQUEST).err().unwrap();
     assert!(refused.code() == 1 && refused.to_string().contains("another capture"), "{refused}");
     first.hang_up();
-    assert_eq!(until_end(&mut first), Some(0), "a capture that hangs up hears the last word");
+    assert_eq!(until_end(&mut first), NOTHING_LOST, "a capture that hangs up hears the last word");
     let mut second = connect(&path, &REQUEST).unwrap();
     second.hang_up();
     until_end(&mut second);
@@ -99,7 +101,7 @@ fn a_validator_that_stops_ends_its_captures() {
     let mut source = connect(&path, &REQUEST).unwrap();
     let ended = std::thread::spawn(move || until_end(&mut source));
     drop(door);
-    assert_eq!(ended.join().unwrap(), Some(0));
+    assert_eq!(ended.join().unwrap(), NOTHING_LOST);
     let gone = connect(&path, &REQUEST).err().unwrap();
     assert!(gone.code() == 2 && gone.to_string().contains("a running validator"), "{gone}");
 }
@@ -108,7 +110,8 @@ fn a_validator_that_stops_ends_its_captures() {
 fn a_capture_that_takes_nothing_loses_its_place_and_one_with_nothing_to_take_keeps_it() {
     let directory = tempfile::tempdir().unwrap();
     let (path, mut tap) = (directory.path().join("door.sock"), Tap::default());
-    let _door = Door::with_patience(&path, vec![tap.handle()], about(), Duration::ZERO).unwrap();
+    let patience = Patience { taking: Duration::ZERO, ..Patience::default() };
+    let _door = Door::with_patience(&path, vec![tap.handle()], about(), patience).unwrap();
     let mut datagram = |count: usize| {
         tap.refresh();
         (0..count).for_each(|_| tap.leaving_session(([10, 0, 0, 1], 7).into(), &[1; 90]));
@@ -126,6 +129,81 @@ fn a_capture_that_takes_nothing_loses_its_place_and_one_with_nothing_to_take_kee
     while connect(&path, &REQUEST).is_err() {
         assert!(began.elapsed() < Duration::from_secs(60), "a capture that takes nothing keeps its place");
         datagram(100);
+    }
+}
+
+/// With no patience left at the stop nothing is sent after it; without a deadline all would be.
+#[test]
+fn a_client_that_reads_steadily_does_not_hold_a_stop() {
+    const RECORDS: usize = 4_000;
+    let directory = tempfile::tempdir().unwrap();
+    let (path, mut tap) = (directory.path().join("door.sock"), Tap::default());
+    let patience = Patience { stop: Duration::ZERO, ..Patience::default() };
+    let door = Door::with_patience(&path, vec![tap.handle()], about(), patience).unwrap();
+    let request = Request { snaplen: 2048, ring_bytes: 8 << 20, ..REQUEST };
+    let mut source = connect(&path, &request).unwrap();
+    tap.refresh();
+    (0..RECORDS).for_each(|_| tap.leaving_session(([10, 0, 0, 1], 7).into(), &[1; 1400]));
+    // The stop removes the path after it began; what is read from then on is all that the socket held.
+    let reading = std::thread::spawn(move || {
+        let began = Instant::now();
+        while path.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "no stop");
+            std::thread::yield_now();
+        }
+        let mut records = 0;
+        loop {
+            match source.next_record().unwrap() {
+                Next::Record(..) => records += 1,
+                Next::Quiet => {}
+                Next::End(word) => return (records, word),
+            }
+        }
+    });
+    drop(door);
+    let (records, word) = reading.join().unwrap();
+    assert!(records < RECORDS / 2, "{records} of {RECORDS} records went out after the stop");
+    assert!(word.is_none_or(|word| word.lost as usize + records == RECORDS), "{word:?} after {records}");
+}
+
+fn received(lost_before: u32) -> RecordHeader {
+    RecordHeader { direction: Direction::Received as u8, lost_before: U32::new(lost_before), ..RecordHeader::new_zeroed() }
+}
+
+/// A validator that answers with a record and then `last`.
+fn captured(last: &[u8]) -> (super::writer::Totals, Vec<u8>) {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, out) = (directory.path().join("door.sock"), directory.path().join("out.pcapng"));
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let answer = [serde_json::to_string(&about()).unwrap().as_bytes(), b"\n", received(5).as_bytes(), last].concat();
+    let validator = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        // Unread bytes would make the end a reset.
+        let mut request = [0; 1];
+        while request != *b"\n" {
+            client.read_exact(&mut request).unwrap();
+        }
+        client.write_all(&answer).unwrap();
+    });
+    let mut source = connect(&path, &REQUEST).unwrap();
+    let ends = Ends::begin(Arc::new(AtomicBool::new(false)), None, None);
+    let totals = super::writer::write(&mut source, super::writer::create(&out).unwrap(), false, 100, ends).unwrap();
+    validator.join().unwrap();
+    (totals, std::fs::read(out).unwrap())
+}
+
+#[test]
+fn losses_that_nobody_told_are_unknown_and_no_number_in_the_file() {
+    // isb_ifdrop: code 5, eight bytes.
+    let drops = |file: &[u8]| file.windows(12).filter(|window| window[..4] == [5, 0, 8, 0]).map(|window| window[4]).collect::<Vec<_>>();
+    let (told, file) = captured(LastWord { lost: 9, evicted: false }.record().as_bytes());
+    assert_eq!((told.packets(), told.lost, told.ended_by, drops(&file)), (1, Some(9), "the validator's end", vec![9]));
+    let (evicted, file) = captured(LastWord { lost: 9, evicted: true }.record().as_bytes());
+    assert!(evicted.ended_by.starts_with("evicted") && drops(&file) == [9], "{evicted:?}");
+    for cut in [&[][..], &received(0).as_bytes()[..20]] {
+        let (untold, file) = captured(cut);
+        assert_eq!((untold.packets(), untold.lost, drops(&file)), (1, None, vec![]));
+        assert_eq!(untold.ended_by, "the connection closed without a last word");
     }
 }
 
@@ -230,7 +308,10 @@ fn records_are_split_at_every_cut_and_an_impossible_one_is_refused() {
     assert_eq!((read, datagram, record_bytes(datagram)), (header, &[1, 2, 3, 4, 5][..], RECORD_BYTES + 5));
     header.stored = U32::new(SNAPLEN_MAX as u32 + 1);
     assert!(split_record(header.as_bytes()).is_err());
-    assert_eq!(split_record(end_record(7).as_bytes()).unwrap().unwrap().0.unix_ns.get(), 7);
+    for word in [LastWord { lost: 7, evicted: false }, LastWord { lost: 0, evicted: true }] {
+        let (header, _) = split_record(word.record().as_bytes()).unwrap().map(|(header, rest)| (header, rest.len())).unwrap();
+        assert_eq!(LastWord::of(&header), Some(word));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::ends::Ends;
 use super::packet::{Packet, ends};
 use super::pcapng::{Interface, Pcapng, Statistics};
-use super::protocol::Hello;
+use super::protocol::{Hello, LastWord};
 use super::source::{Next, Source};
 use crate::exit::Exit;
 use samara_dataplane::class::ClassReject;
@@ -19,15 +19,18 @@ use std::path::Path;
 /// Largest IP and UDP headers in front of a datagram.
 const HEADERS_MAX: u64 = 48;
 
+/// How a capture ends that the validator could not end: it was killed, or had no room for a last word to a capture that took nothing.
+pub const NO_LAST_WORD: &str = "the connection closed without a last word";
+
 /// What a capture came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Totals {
     /// Packets received by the validator.
     pub received: u64,
     /// Packets sent by it.
     pub sent: u64,
-    /// Packets lost.
-    pub lost: u64,
+    /// Packets lost; None: the validator did not get to say it.
+    pub lost: Option<u64>,
     /// Bytes of the packets as they travelled.
     pub bytes: u64,
     /// First and last time.
@@ -37,6 +40,10 @@ pub struct Totals {
 }
 
 impl Totals {
+    fn begin() -> Totals {
+        Totals { received: 0, sent: 0, lost: Some(0), bytes: 0, times: (0, 0), ended_by: "" }
+    }
+
     /// All packets.
     pub fn packets(&self) -> u64 {
         self.received + self.sent
@@ -80,7 +87,7 @@ fn is_stdout(path: &Path) -> bool {
 
 /// Writes records until an end.
 pub fn write(source: &mut Source, out: Box<dyn Write>, opened: bool, snaplen: u64, ends: Ends) -> Result<Totals, Exit> {
-    let mut totals = Totals::default();
+    let mut totals = Totals::begin();
     match copy(source, out, opened, snaplen, &ends, &mut totals) {
         Ok(()) => Ok(totals),
         // Whoever read standard output has seen enough.
@@ -105,7 +112,6 @@ fn copy(source: &mut Source, out: Box<dyn Write>, opened: bool, snaplen: u64, en
     let hello = source.hello().clone();
     let mut file = begin(BufWriter::with_capacity(256 << 10, out), &hello, opened, snaplen)?;
     file.flush()?;
-    let mut counted = 0;
     loop {
         if let Some(reason) = ends.reached(totals.packets())
             && totals.ended_by.is_empty()
@@ -117,20 +123,24 @@ fn copy(source: &mut Source, out: Box<dyn Write>, opened: bool, snaplen: u64, en
             // What comes after the end was asked for is not part of the capture.
             Next::Record(..) if !totals.ended_by.is_empty() => {}
             Next::Record(header, datagram) => {
-                counted += u64::from(header.lost_before.get());
+                totals.lost = totals.lost.map(|lost| lost + u64::from(header.lost_before.get()));
                 record(&mut file, &hello, &header, datagram, totals)?;
             }
             Next::Quiet => file.flush()?,
-            Next::End(lost) => {
-                totals.lost = lost.unwrap_or(counted);
+            Next::End(word) => {
+                totals.lost = word.map(|word| word.lost);
                 if totals.ended_by.is_empty() {
-                    totals.ended_by = "the validator's end";
+                    totals.ended_by = match word {
+                        Some(LastWord { evicted: true, .. }) => "evicted: it took nothing for too long",
+                        Some(_) => "the validator's end",
+                        None => NO_LAST_WORD,
+                    };
                 }
                 break;
             }
         }
     }
-    let seen = totals.packets() + totals.lost;
+    let seen = totals.lost.map(|lost| totals.packets() + lost);
     file.statistics(Statistics { times: totals.times, seen, lost: totals.lost })?;
     Ok(file.flush()?)
 }

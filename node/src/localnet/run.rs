@@ -67,11 +67,14 @@ impl Course {
     pub(super) fn run(&self, args: &LocalnetArgs, lan: Option<&Lan>) -> Result<(Report, Place), Exit> {
         let tx_size = check_size(args.tx_size)?;
         let mut place = Place::choose(args);
-        let genesis = chain(args, &mut place)?;
+        let chain = Chain::choose(args, &place)?;
         let duration = if args.blocks.is_some() { None } else { Some(args.duration.unwrap_or(DURATION)) };
-        let schedule = Schedule::new(&args.kill, &args.restart, genesis.set.len(), duration)?;
+        let schedule = Schedule::new(&args.kill, &args.restart, chain.validators(), duration)?;
+        // All arguments and privileges are there: from here on files are made.
+        let made = (lan.is_none() && chain.is_on_lan()).then(|| Lan::new(chain.validators())).transpose()?;
+        place.lock()?;
         crate::keys::make_directory("--report", &place.report)?;
-        let made = (lan.is_none() && Lan::is_of(&genesis)).then(|| Lan::new(genesis.set.len())).transpose()?;
+        let genesis = chain.begin(&place)?;
         made.iter().try_for_each(Lan::enter)?;
         let lan = lan.or(made.as_ref());
         let run = Run { args, tx_size, place: &place, genesis: &genesis, duration, interrupted: &self.interrupted, lan };
@@ -120,20 +123,28 @@ impl Place {
         Place { temporary: args.dir.is_none(), report, data, lock: None }
     }
 
+    /// A data directory that cannot be used, by the argument that chose it.
+    fn bad(&self, allowed: impl std::fmt::Display) -> Exit {
+        if self.temporary {
+            Exit::bad("--report", self.report.display(), format!("a directory whose data/ is {allowed}"))
+        } else {
+            Exit::bad("--dir", self.data.display(), allowed)
+        }
+    }
+
     /// Makes the data directory, and keeps other localnets out of it until this value goes or the process ends, however it does.
     fn lock(&mut self) -> Result<(), Exit> {
         let key = if self.temporary { "--report" } else { "--dir" };
-        let bad = |allowed: String| Exit::bad(key, self.data.display(), allowed);
         crate::keys::make_directory(key, &self.data)?;
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(self.data.join(LOCK_FILE));
-        let mut file = opened.map_err(|error| bad(format!("a directory that can be written to ({error})")))?;
+        let mut file = opened.map_err(|error| self.bad(format!("a directory that can be written to ({error})")))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = std::io::read_to_string(&file).unwrap_or_default();
-                return Err(bad(format!("a directory of its own: this one is in use by another localnet (pid {})", holder.trim())));
+                return Err(self.bad(format!("a directory of its own: this one is in use by another localnet (pid {})", holder.trim())));
             }
-            Err(TryLockError::Error(error)) => return Err(bad(format!("a directory whose files can be locked ({error})"))),
+            Err(TryLockError::Error(error)) => return Err(self.bad(format!("a directory whose files can be locked ({error})"))),
         }
         // For the other one's error only.
         let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
@@ -160,45 +171,73 @@ impl Place {
     }
 }
 
-/// The chain in the data directory, or a new one. The directory is locked before anything in it is changed.
-fn chain(args: &LocalnetArgs, place: &mut Place) -> Result<Genesis, Exit> {
-    let path = place.data.join(GENESIS_FILE);
-    if !path.exists() {
-        let validators = args.validators.unwrap_or(VALIDATORS);
-        let mut create = Create::new(validators, &args.stakes, &args.params, args.base_port.unwrap_or(1))?;
-        if args.transport == TransportArg::Xdp || args.namespaces {
-            create.hosts = (0..validators).map(Lan::host).collect();
-            create.base_port = args.base_port.unwrap_or(lan::BASE_PORT);
-        } else if args.base_port.is_none() {
-            create.base_port = free_ports(validators)?;
+/// The chain of the data directory.
+enum Chain {
+    /// There is none yet.
+    New(Create),
+    There(Genesis),
+}
+
+impl Chain {
+    /// Checks all that is known before anything is made or changed.
+    fn choose(args: &LocalnetArgs, place: &Place) -> Result<Chain, Exit> {
+        let path = place.data.join(GENESIS_FILE);
+        if !path.exists() {
+            let validators = args.validators.unwrap_or(VALIDATORS);
+            let mut create = Create::new(validators, &args.stakes, &args.params, args.base_port.unwrap_or(1))?;
+            if args.transport == TransportArg::Xdp || args.namespaces {
+                create.hosts = (0..validators).map(Lan::host).collect();
+                create.base_port = args.base_port.unwrap_or(lan::BASE_PORT);
+            } else if args.base_port.is_none() {
+                create.base_port = free_ports(validators)?;
+            }
+            create.transport = args.transport;
+            create.name = "localnet".into();
+            create.check_stakes()?;
+            return Ok(Chain::New(create));
         }
-        create.transport = args.transport;
-        create.name = "localnet".into();
-        create.check_stakes()?;
-        place.lock()?;
-        return create.write(&place.data);
+        let genesis = Genesis::load(&path)?;
+        if let Some(validators) = args.validators.filter(|validators| *validators != genesis.set.len()) {
+            return Err(Exit::bad("--validators", validators, format!("{}, the number in {}", genesis.set.len(), path.display())));
+        }
+        let fixed = args.params.any() || !args.stakes.is_empty() || args.base_port.is_some();
+        if fixed {
+            let allowed = "a directory without a chain when stakes, ports or parameters are given: genesis.toml fixes them";
+            return Err(place.bad(allowed));
+        }
+        if args.transport == TransportArg::Xdp && !Lan::is_of(&genesis) {
+            return Err(place.bad("a chain begun with --transport xdp or --namespaces: the addresses are in its genesis"));
+        }
+        Ok(Chain::There(genesis))
     }
-    let genesis = Genesis::load(&path)?;
-    if let Some(validators) = args.validators.filter(|validators| *validators != genesis.set.len()) {
-        return Err(Exit::bad("--validators", validators, format!("{}, the number in {}", genesis.set.len(), path.display())));
+
+    fn validators(&self) -> usize {
+        match self {
+            Chain::New(create) => create.stakes.len(),
+            Chain::There(genesis) => genesis.set.len(),
+        }
     }
-    let fixed = args.params.any() || !args.stakes.is_empty() || args.base_port.is_some();
-    if fixed {
-        let allowed = "a directory without a chain when stakes, ports or parameters are given: genesis.toml fixes them";
-        return Err(Exit::bad("--dir", place.data.display(), allowed));
+
+    /// Whether each validator has a host of its own.
+    fn is_on_lan(&self) -> bool {
+        match self {
+            Chain::New(create) => create.hosts.len() > 1,
+            Chain::There(genesis) => Lan::is_of(genesis),
+        }
     }
-    if args.transport == TransportArg::Xdp && !Lan::is_of(&genesis) {
-        return Err(Exit::bad(
-            "--dir",
-            place.data.display(),
-            "a chain begun with --transport xdp or --namespaces: the addresses are in its genesis",
-        ));
+
+    /// The chain itself, made if it is new. Only whoever holds the directory's lock may change anything in it.
+    fn begin(self, place: &Place) -> Result<Genesis, Exit> {
+        assert!(place.lock.is_some(), "the caller locked the directory");
+        let genesis = match self {
+            Chain::New(create) => return create.write(&place.data),
+            Chain::There(genesis) => genesis,
+        };
+        let votes: Vec<PathBuf> =
+            (0..genesis.set.len()).map(|index| Layout::new(&validator_directory(&place.data, index).join("data")).votes).collect();
+        newest::trust_all_or_none(votes.iter().map(PathBuf::as_path)).map_err(Exit::failed)?;
+        Ok(genesis)
     }
-    place.lock()?;
-    let votes: Vec<PathBuf> =
-        (0..genesis.set.len()).map(|index| Layout::new(&validator_directory(&place.data, index).join("data")).votes).collect();
-    newest::trust_all_or_none(votes.iter().map(PathBuf::as_path)).map_err(Exit::failed)?;
-    Ok(genesis)
 }
 
 /// Addresses for the metrics endpoints: the ports behind those of the chain, or, where one is in use, whatever the kernel gives.
@@ -464,6 +503,12 @@ mod tests {
     use crate::cli::{Cli, Command as Sub};
     use crate::units::parse_at;
     use clap::Parser;
+
+    fn chain(args: &LocalnetArgs, place: &mut Place) -> Result<Genesis, Exit> {
+        let chain = Chain::choose(args, place)?;
+        place.lock()?;
+        chain.begin(place)
+    }
 
     fn args(line: &str) -> LocalnetArgs {
         let Sub::Localnet(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else { panic!("localnet") };

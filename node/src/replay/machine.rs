@@ -5,6 +5,7 @@ use super::own;
 use super::pace::Pace;
 use super::past::Past;
 use super::report::{Outcome, print};
+use super::span::Span;
 use super::tape::{Tape, Taped};
 use crate::exit::Exit;
 use crate::genesis::Genesis;
@@ -19,17 +20,12 @@ use samara_validator::{Config, Input, Outlet, Output, Stage, Validator};
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Received messages with less than this between them come as one burst, as they come out of a port.
 const BURST_GAP_NS: u64 = 20_000;
 /// Most messages of a burst.
 const BURST_MAX: usize = 64;
-/// Longest silence of a capture. The machine runs every timer of it, some thousands a second, so one of a year (two files merged, a clock that was set)
-/// would take days.
-const SILENCE_MAX_NS: u64 = 3_600_000_000_000;
-/// Longest time from the first received message to the last: many silences add up to the same.
-const SPAN_MAX_NS: u64 = 24 * SILENCE_MAX_NS;
 /// A deadline that does not move with a tick is looked at again after this.
 const TICK: Nanos = Nanos(100_000);
 /// Blocks stored at once.
@@ -51,8 +47,10 @@ pub fn command(args: &ReplayArgs, genesis: &Path) -> Result<(), Exit> {
         return bad(format!("a capture of one of the {} validators", genesis.set.len()));
     }
     let past = args.from.as_deref().map(|directory| Past::open(directory, genesis.chain)).transpose()?;
+    let first_ns = first_ns(args, &genesis, about.seat)?;
     let store = store(args, &genesis)?;
-    let outcome = replay(args, &genesis, ValidatorIndex(about.seat), past, store.as_ref())?;
+    let disk = Disk { past, store: store.as_ref() };
+    let outcome = replay(args, &genesis, ValidatorIndex(about.seat), first_ns, disk)?;
     print(&outcome, args.json)?;
     outcome.check()
 }
@@ -88,7 +86,7 @@ impl History for Nothing {
     }
 }
 
-fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option<Past>, store: &dyn BlockStore) -> Result<Outcome, Exit> {
+fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, first_ns: u64, disk: Disk<'_>) -> Result<Outcome, Exit> {
     let domain = SigningDomain { chain: genesis.chain, epoch: Epoch(0) };
     let roster = Roster::new(genesis.set.clone(), domain).map_err(|error| Exit::Usage(format!("--genesis: {error}")))?;
     let roster = Arc::new(roster);
@@ -96,16 +94,8 @@ fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option
     let bodies = own::proposed(&mut Tape::open(&args.file, seat)?, genesis, &roster, me)?;
     let mut tape = Tape::open(&args.file, seat)?;
     let mut next = next_received(&mut tape, genesis)?;
-    let Some(first_ns) = next.as_ref().map(|taped| taped.unix_ns) else {
-        return Err(Exit::bad(
-            "FILE",
-            args.file.display(),
-            "a capture with received messages (--filter or --direction may have left them out)",
-        ));
-    };
     let pace = Pace::begin(args.speed, first_ns);
-    let mut heard_ns = first_ns;
-    let mut player = Player::new(genesis, roster, me, first_ns, bodies, Disk { past, store });
+    let mut player = Player::new(genesis, roster, me, first_ns, bodies, disk);
     while let Some(taped) = next.take() {
         let mut burst = vec![taped];
         next = next_received(&mut tape, genesis)?;
@@ -113,30 +103,20 @@ fn replay(args: &ReplayArgs, genesis: &Genesis, me: ValidatorIndex, past: Option
             burst.extend(next.take());
             next = next_received(&mut tape, genesis)?;
         }
-        check_time(first_ns, heard_ns, last_ns(&burst)).map_err(|allowed| Exit::bad("FILE", args.file.display(), allowed))?;
-        heard_ns = heard_ns.max(last_ns(&burst));
         pace.wait(last_ns(&burst));
         player.play(&burst)?;
     }
     player.finish(tape, pace)
 }
 
-/// Whether the machine can be taken from the time last heard of to the next.
-fn check_time(first_ns: u64, heard_ns: u64, now_ns: u64) -> Result<(), String> {
-    let after = |from_ns| Duration::from_nanos(now_ns.saturating_sub(from_ns));
-    let at = Duration::from_nanos(now_ns).as_secs();
-    let refused = |what: &str, max_ns, is: Duration| {
-        let max = Duration::from_nanos(max_ns).as_secs();
-        Err(format!(
-            "a capture {what} for {max} s at most; this one is for {} s, until {at} s after 1970: split it there (editcap -A, -B)",
-            is.as_secs()
-        ))
-    };
-    match (after(heard_ns), after(first_ns)) {
-        (silent, _) if silent > Duration::from_nanos(SILENCE_MAX_NS) => refused("silent", SILENCE_MAX_NS, silent),
-        (_, lasts) if lasts > Duration::from_nanos(SPAN_MAX_NS) => refused("lasting", SPAN_MAX_NS, lasts),
-        _ => Ok(()),
+/// Reads the whole file for its times, which costs little beside a replay. Returns the first.
+fn first_ns(args: &ReplayArgs, genesis: &Genesis, seat: u16) -> Result<u64, Exit> {
+    let bad = |allowed: &str| Exit::bad("FILE", args.file.display(), allowed);
+    let (mut tape, mut span) = (Tape::open(&args.file, Some(seat))?, Span::default());
+    while let Some(taped) = next_received(&mut tape, genesis)? {
+        span.take(taped.unix_ns).map_err(|allowed| bad(&allowed))?;
     }
+    span.first_ns().ok_or_else(|| bad("a capture with received messages (--filter or --direction may have left them out)"))
 }
 
 fn last_ns(burst: &[Taped]) -> u64 {
@@ -313,27 +293,5 @@ impl Outlet for Nobody<'_> {
 
     fn spent(&mut self, stage: Stage) {
         self.stages.spent(stage);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_hour_of_silence_and_a_day_in_all_are_replayed_and_more_is_refused() {
-        let hour = 3_600_000_000_000;
-        let silence = |heard_ns, now_ns| check_time(heard_ns, heard_ns, now_ns);
-        assert_eq!((silence(5, 5 + hour), silence(hour, 5)), (Ok(()), Ok(())));
-        assert!(silence(5, 6 + hour).unwrap_err().contains("silent for 3600 s at most; this one is for 3600 s, until 3600 s after 1970"));
-        assert!(silence(0, u64::MAX).is_err());
-        // No silence is too long, and all together are.
-        let mut heard_ns = 7;
-        for _ in 0..24 {
-            assert_eq!(check_time(7, heard_ns, heard_ns + hour), Ok(()));
-            heard_ns += hour;
-        }
-        let refused = check_time(7, heard_ns, heard_ns + 1).unwrap_err();
-        assert!(refused.contains("lasting for 86400 s at most; this one is for 86400 s"), "{refused}");
     }
 }

@@ -18,6 +18,7 @@ mod own;
 mod pace;
 mod past;
 mod report;
+mod span;
 mod tape;
 mod wire;
 
@@ -25,6 +26,7 @@ mod wire;
 mod tests;
 
 use crate::exit::Exit;
+use crate::units::parse_address;
 use clap::{ArgGroup, Args};
 use pace::{Speed, parse_speed};
 use std::net::SocketAddr;
@@ -50,7 +52,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "I", requires = "genesis")]
     pub seat: Option<u16>,
     /// Sends the received datagrams of a capture to this UDP port instead.
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "genesis")]
+    #[arg(long, value_name = "IP:PORT", value_parser = parse_address, conflicts_with = "genesis")]
     pub to: Option<SocketAddr>,
     /// 1 is the capture's own pace, 2 twice as fast; `max` does not wait.
     #[arg(long, value_name = "FACTOR|max", default_value = "max", value_parser = parse_speed)]

@@ -9,8 +9,9 @@
 use super::ReplayArgs;
 use super::pace::Pace;
 use super::report::print_text;
+use super::span::Span;
 use super::tape::Tape;
-use crate::capture::datagram_of;
+use crate::capture::{Captured, datagram_of};
 use crate::exit::Exit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use samara_dataplane::tap::OPENED;
@@ -29,19 +30,22 @@ pub fn command(args: &ReplayArgs, to: SocketAddr) -> Result<(), Exit> {
     let socket = UdpSocket::bind(any)
         .and_then(|socket| socket.connect(to).map(|()| socket))
         .map_err(|error| Exit::bad("--to", to, format!("an address that can be sent to ({error})")))?;
+    check_times(args)?;
     let mut tape = Tape::open(&args.file, None)?;
     let (mut sent, mut bytes, mut refused, mut opened, mut skipped) = (0u64, 0u64, 0u64, 0u64, 0u64);
     let mut pace = None;
     while let Some(captured) = tape.packet()? {
-        let datagram = datagram_of(&captured.packet).filter(|_| captured.sent == Some(false));
-        let Some(datagram) = datagram else {
-            skipped += 1;
-            continue;
+        let datagram = match travelled(&captured) {
+            Ok(datagram) => datagram,
+            Err(Kept::Opened) => {
+                opened += 1;
+                continue;
+            }
+            Err(Kept::Other) => {
+                skipped += 1;
+                continue;
+            }
         };
-        if datagram.get(1).is_some_and(|version| version & OPENED != 0) {
-            opened += 1;
-            continue;
-        }
         pace.get_or_insert_with(|| Pace::begin(args.speed, captured.unix_ns)).wait(captured.unix_ns);
         let told = send(&socket, datagram).map_err(|error| Exit::failed(format!("--to = {to}: {error}")))?;
         (sent, bytes, refused) = (sent + 1, bytes + datagram.len() as u64, refused + told);
@@ -69,6 +73,32 @@ pub fn command(args: &ReplayArgs, to: SocketAddr) -> Result<(), Exit> {
         0 => Ok(()),
         _ => Err(Exit::failed(format!("nobody listens on {to}: the host refused {refused} of {sent} datagrams (it need not answer each)"))),
     }
+}
+
+/// Why a packet is not sent.
+enum Kept {
+    /// It never travelled as it stands in the file.
+    Opened,
+    /// The captured validator did not receive it, or it is not whole.
+    Other,
+}
+
+/// The datagram that the captured validator received.
+fn travelled(captured: &Captured) -> Result<&[u8], Kept> {
+    let datagram = datagram_of(&captured.packet).filter(|_| captured.sent == Some(false)).ok_or(Kept::Other)?;
+    let opened = datagram.get(1).is_some_and(|version| version & OPENED != 0);
+    if opened { Err(Kept::Opened) } else { Ok(datagram) }
+}
+
+/// Reads the file for its times before the first datagram leaves.
+fn check_times(args: &ReplayArgs) -> Result<(), Exit> {
+    let (mut tape, mut span) = (Tape::open(&args.file, None)?, Span::default());
+    while let Some(captured) = tape.packet()? {
+        if travelled(&captured).is_ok() {
+            span.take(captured.unix_ns).map_err(|allowed| Exit::bad("FILE", args.file.display(), allowed))?;
+        }
+    }
+    Ok(())
 }
 
 /// Sends it; returns how many earlier datagrams turn out to be refused.

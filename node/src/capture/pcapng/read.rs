@@ -19,6 +19,14 @@ const ALLOWED: &str = "a pcapng file of `samara capture` (raw IP packets)";
 /// A capture that is read packet by packet.
 pub struct Capture<R: Read> {
     reader: PcapNGReader<R>,
+    section: Section,
+}
+
+/// What the packets of a section are read by.
+#[derive(Default)]
+struct Section {
+    /// Numbers in options are; the reader knows it of all others.
+    big_endian: bool,
     interfaces: Vec<Interface>,
 }
 
@@ -63,7 +71,7 @@ impl<R: Read> Capture<R> {
     /// Reads what stands at the front.
     pub fn new(reader: R) -> Result<Capture<R>, String> {
         let reader = PcapNGReader::new(BLOCK_BYTES_MAX, reader).map_err(|error| format!("{ALLOWED} ({})", name(&error)))?;
-        Ok(Capture { reader, interfaces: Vec::new() })
+        Ok(Capture { reader, section: Section::default() })
     }
 
     /// The next packet; None at the end. A file that was cut in the middle of a block ends with an error.
@@ -73,7 +81,7 @@ impl<R: Read> Capture<R> {
             match self.reader.next() {
                 Ok((len, block)) => {
                     let found = match block {
-                        PcapBlockOwned::NG(block) => Self::take(&mut self.interfaces, &block),
+                        PcapBlockOwned::NG(block) => self.section.take(&block),
                         _ => Err(ALLOWED.to_string()),
                     };
                     self.reader.consume(len);
@@ -91,22 +99,24 @@ impl<R: Read> Capture<R> {
             }
         }
     }
+}
 
-    fn take(interfaces: &mut Vec<Interface>, block: &Block<'_>) -> Result<Option<Captured>, String> {
+impl Section {
+    fn take(&mut self, block: &Block<'_>) -> Result<Option<Captured>, String> {
         match block {
-            Block::SectionHeader(_) => interfaces.clear(),
+            Block::SectionHeader(section) => *self = Section { big_endian: section.big_endian(), interfaces: Vec::new() },
             Block::InterfaceDescription(interface) => {
-                if interfaces.len() >= INTERFACES_MAX {
+                if self.interfaces.len() >= INTERFACES_MAX {
                     return Err(format!("a file of at most {INTERFACES_MAX} interfaces"));
                 }
-                interfaces.push(Interface {
+                self.interfaces.push(Interface {
                     raw: interface.linktype == Linktype(i32::from(LINKTYPE_RAW)),
                     resolution: interface.ts_resolution().filter(|resolution| *resolution > 0).unwrap_or(1_000_000),
                     comment: comment(&interface.options),
                 });
             }
             Block::EnhancedPacket(packet) => {
-                let interface = interfaces.get(packet.if_id as usize).ok_or("a file whose packets name their interface")?;
+                let interface = self.interfaces.get(packet.if_id as usize).ok_or("a file whose packets name their interface")?;
                 if !interface.raw {
                     return Err(ALLOWED.to_string());
                 }
@@ -116,8 +126,8 @@ impl<R: Read> Capture<R> {
                     unix_ns: u64::try_from(unix_ns).unwrap_or(u64::MAX),
                     packet: packet.packet_data().to_vec(),
                     wire_len: packet.orig_len() as usize,
-                    sent: number(&packet.options, 2).and_then(|flags| [None, Some(false), Some(true), None][flags as usize & 3]),
-                    lost_before: number(&packet.options, 4).unwrap_or(0),
+                    sent: self.number(&packet.options, 2).and_then(|flags| [None, Some(false), Some(true), None][flags as usize & 3]),
+                    lost_before: self.number(&packet.options, 4).unwrap_or(0),
                     comment: comment(&packet.options),
                     interface: interface.comment.clone(),
                 }));
@@ -125,6 +135,20 @@ impl<R: Read> Capture<R> {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// An option of four or eight bytes.
+    fn number(&self, options: &[PcapNGOption<'_>], code: u16) -> Option<u64> {
+        let bytes = option(options, code)?;
+        let mut wide = [0; 8];
+        if !matches!(bytes.len(), 4 | 8) {
+            return None;
+        }
+        wide[..bytes.len()].copy_from_slice(bytes);
+        if self.big_endian {
+            wide[..bytes.len()].reverse();
+        }
+        Some(u64::from_le_bytes(wide))
     }
 }
 
@@ -135,13 +159,6 @@ fn option<'a>(options: &'a [PcapNGOption<'_>], code: u16) -> Option<&'a [u8]> {
 
 fn comment(options: &[PcapNGOption<'_>]) -> String {
     option(options, 1).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
-}
-
-/// An option of four or eight bytes.
-fn number(options: &[PcapNGOption<'_>], code: u16) -> Option<u64> {
-    let bytes = option(options, code)?;
-    let wide = || bytes.try_into().ok().map(u64::from_le_bytes);
-    bytes.try_into().ok().map(|bytes| u64::from(u32::from_le_bytes(bytes))).or_else(wide)
 }
 
 fn name<I>(error: &PcapError<I>) -> &'static str {

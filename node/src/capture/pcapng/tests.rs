@@ -11,7 +11,7 @@ fn file(packets: &[(u64, Vec<u8>, bool, u32)]) -> Vec<u8> {
     for (unix_ns, packet, sent, lost) in packets {
         out.packet(*unix_ns, packet, packet.len() + 7, *sent, *lost, "vote").unwrap();
     }
-    out.statistics(Statistics { times: (1, 2), seen: 3, lost: 4 }).unwrap();
+    out.statistics(Statistics { times: (1, 2), seen: Some(3), lost: Some(4) }).unwrap();
     bytes
 }
 
@@ -58,6 +58,44 @@ fn a_cut_file_gives_its_whole_packets_and_then_one_error() {
     }
     assert_eq!(read(&bytes).unwrap().len(), 2);
     assert!(read(&bytes[..bytes.len() - 4]).unwrap_err().contains("ends in the middle"));
+}
+
+/// As another tool on another machine writes it; the layout is the specification's.
+#[test]
+fn a_big_endian_file_says_the_same() {
+    let block = |kind: u32, body: &[&[u8]]| {
+        let body = body.concat();
+        let len = (body.len() as u32 + 12).to_be_bytes();
+        [&kind.to_be_bytes()[..], &len, &body, &len].concat()
+    };
+    let bytes = [
+        block(0x0a0d_0d0a, &[&[0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0], &[0xff; 8]]),
+        block(1, &[&[0, 101, 0, 0, 0, 0, 8, 0], &[0, 1, 0, 1, b'c', 0, 0, 0], &[0, 9, 0, 1, 9, 0, 0, 0], &[0; 4]]),
+        block(
+            6,
+            &[
+                &[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 4, 0, 0, 0, 9, 0x45, 1, 2, 3],
+                &[0, 2, 0, 4, 0, 0, 0, 0b10],
+                &[0, 4, 0, 8, 0, 0, 0, 0, 0, 0, 0, 5],
+                &[0; 4],
+            ],
+        ),
+    ]
+    .concat();
+    let expected = Captured {
+        unix_ns: 0x0102_0304_0506_0708,
+        packet: vec![0x45, 1, 2, 3],
+        wire_len: 9,
+        sent: Some(true),
+        lost_before: 5,
+        comment: String::new(),
+        interface: "c".into(),
+    };
+    assert_eq!(read(&bytes).unwrap(), [expected]);
+    // A section of each order in one file.
+    let both = [bytes, file(&[(1, vec![1; 40], false, 3)])].concat();
+    let read: Vec<_> = read(&both).unwrap().into_iter().map(|captured| (captured.sent, captured.lost_before)).collect();
+    assert_eq!(read, [(Some(true), 5), (Some(false), 3)]);
 }
 
 #[test]

@@ -29,10 +29,10 @@ pub struct Interface<'a> {
 pub struct Statistics {
     /// First and last time, nanoseconds since 1970.
     pub times: (u64, u64),
-    /// Packets seen, lost ones included.
-    pub seen: u64,
-    /// Packets lost.
-    pub lost: u64,
+    /// Packets seen, lost ones included; None if unknown.
+    pub seen: Option<u64>,
+    /// Packets lost; None if unknown.
+    pub lost: Option<u64>,
 }
 
 /// Writes one section with one interface.
@@ -91,8 +91,9 @@ impl<W: Write> Pcapng<W> {
             let halves = [(time >> 32) as u32, time as u32].map(u32::to_le_bytes);
             self.option(code, halves.as_flattened());
         }
-        self.option(4, &statistics.seen.to_le_bytes());
-        self.option(5, &statistics.lost.to_le_bytes());
+        for (code, count) in [(4, statistics.seen), (5, statistics.lost)] {
+            count.iter().for_each(|count| self.option(code, &count.to_le_bytes()));
+        }
         self.end_of_options();
         self.finish(INTERFACE_STATISTICS)
     }
