@@ -126,7 +126,7 @@ fn a_source_that_no_packet_can_have_is_refused_and_so_is_this_hosts_own() {
         let mut frame = rig.umem.pool.lend_tx().expect("free");
         frame.set_len(10);
         let (start, len) = Template::new(&hop, 9000, peer()).write(&mut frame);
-        rig.dma(address, &frame.buffer().bytes()[start..start + len].to_vec());
+        rig.dma(address, &frame.buffer().bytes()[start..start + len]);
         rig.umem.pool.returned(&frame);
         rig.umem.pool.put(frame);
         rig.kernel_receives(Descriptor { address, len: len as u32, options: 0 });
