@@ -36,8 +36,7 @@ const IDLE: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_millis(200);
 /// How long a capture may take nothing of what is there for it. A stopped one would keep others out for ever.
 const TAKING_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a stop waits for captures to take what is there for them, last word included. Two reads of a client that looks every 200 ms; the validator's
-/// own end takes about as long.
+/// How long a stop waits for captures to take what is there for them, last word included. A capture that keeps up needs a few milliseconds.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes sent at once, so that the clock is looked at in between.
 const SEND_BYTES_MAX: usize = 256 << 10;
@@ -203,7 +202,7 @@ fn stream(client: &UnixStream, mut readers: Vec<TapReader>, shared: &Shared) -> 
     let late = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::TimedOut);
     let evicted = late && !shared.stops();
     let mut lost: u64 = readers.iter().map(TapReader::lost).sum();
-    if between_records {
+    if late && between_records {
         lost += readers.iter_mut().map(discard).sum::<u64>();
     }
     drop(readers);
