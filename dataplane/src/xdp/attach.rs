@@ -15,7 +15,7 @@ const FLAGS_NATIVE: u32 = 1 << 2;
 /// Queues an interface may have.
 const QUEUES_MAX: u32 = 256;
 
-/// The filter, attached for as long as this lives or until [`Self::detach`]: the kernel removes it with the last descriptor, also after a kill.
+/// The filter, attached for as long as this lives or until its interface is lost: the kernel removes it with the last descriptor, also after a kill.
 pub struct Attachment {
     interface: String,
     index: u32,
