@@ -435,9 +435,8 @@ impl XdpPort {
 
     /// News of the routing tables.
     fn take_up_tables(&mut self) {
-        let (tables, bound) = (self.routes.tables(), self.socket.local().ip());
-        let addresses = tables.addresses.iter().map(|address| address.ip);
-        let own = if bound.is_unspecified() { addresses.collect() } else { vec![bound] };
+        let tables = self.routes.tables();
+        let own = tables.addresses.iter().map(|address| address.ip).collect();
         let gone = tables.link_state(self.interface) == LinkState::Gone;
         self.umem.set_own(own);
         if gone {

@@ -155,8 +155,7 @@ pub enum LinkState {
     NoCarrier,
     /// It was set down.
     Down,
-    /// There is no interface of this index any more: it was deleted, or moved to another network namespace. One made anew has another index, so the port
-    /// is detached for good.
+    /// It was deleted, or moved to another network namespace. The port is detached for good, whatever is made anew under its name or number.
     Gone,
 }
 

@@ -115,7 +115,7 @@ fn datagrams_go_round_through_the_rings_and_every_frame_comes_home() {
 #[test]
 fn a_source_that_no_packet_can_have_is_refused_and_so_is_this_hosts_own() {
     let mut rig = Rig::new();
-    rig.umem.set_own(vec![[10, 0, 0, 2].into()]);
+    rig.umem.set_own(vec![[10, 0, 0, 9].into(), [10, 0, 0, 2].into(), [10, 0, 0, 4].into()]);
     let mut frames = Vec::new();
     for (source, forged) in [([10, 0, 0, 1], 0), ([127, 0, 0, 1], 1), ([224, 0, 0, 251], 2), ([10, 0, 0, 2], 3), ([10, 0, 0, 3], 3)] {
         rig.umem.refill(&mut rig.fill);
